@@ -1,0 +1,231 @@
+// Package wire is what crosses the border between labd and a machine: the
+// per-machine configuration that labinit finds in the initramfs, and the
+// messages of the agent's channel. Standard library only: it is linked into
+// the guest's first process as well as into labd.
+//
+// # Channel
+//
+// The channel is one reliable byte stream (a virtio-serial port or a vsock
+// connection) that either side may lose and reopen at any time. The host opens
+// with a handshake line "SANDLOT <nonce>\n" and discards everything it reads
+// until the answer "AGENT <nonce>\n"; then both run yamux on it, the host as
+// client. Each stream starts with one Request from the host and one Response
+// from the agent, as frames (see WriteMessage); what follows depends on the
+// operation. The host trusts nothing the agent says: sizes are bounded, text
+// is data.
+package wire
+
+// ConfigPath is where labinit finds its Config in the initramfs.
+const ConfigPath = "/sandlot/config.json"
+
+// PortName is the virtio-serial port that carries the channel on QEMU.
+const PortName = "org.sandlot.agent"
+
+// VsockPort is the vsock port the agent listens on where there is vsock.
+const VsockPort = 1024
+
+// GuestDir holds what labinit leaves in the machine: the agent and its config.
+const GuestDir = "/run/sandlot"
+
+// Config is all a machine is told about itself at boot.
+type Config struct {
+	Hostname  string `json:"hostname"`
+	MachineID string `json:"machineID"` // 32 hex digits
+	Root      Mount  `json:"root"`
+	// Mounts are the other drives; each gets a line in fstab.
+	Mounts     []Mount     `json:"mounts,omitempty"`
+	Interfaces []Interface `json:"interfaces,omitempty"`
+	Nameserver string      `json:"nameserver,omitempty"`
+	// Hosts are lines for /etc/hosts besides localhost.
+	Hosts []Host `json:"hosts,omitempty"`
+	Users []User `json:"users,omitempty"`
+	// SSHHostKey is an OpenSSH private key (PEM, ed25519).
+	SSHHostKey string `json:"sshHostKey,omitempty"`
+	// SSHUserKey is the private key the play's machines use among themselves;
+	// its public half is in every user's AuthorizedKeys.
+	SSHUserKey string `json:"sshUserKey,omitempty"`
+	// KnownHosts are known_hosts lines for the machines of the play.
+	KnownHosts []string `json:"knownHosts,omitempty"`
+	// CACertificates are PEM blocks the machine's system store shall trust.
+	CACertificates []string      `json:"caCertificates,omitempty"`
+	StartupFiles   []StartupFile `json:"startupFiles,omitempty"`
+	NoSSH          bool          `json:"noSSH,omitempty"`
+	// Seed is 32 random bytes, base64, credited to the guest's random pool.
+	Seed string `json:"seed,omitempty"`
+}
+
+// Mount is one drive with a filesystem.
+type Mount struct {
+	Device     string `json:"device"` // "/dev/vda"
+	Path       string `json:"path"`   // "/" for the root drive
+	Filesystem string `json:"filesystem"`
+	ReadOnly   bool   `json:"readOnly,omitempty"`
+}
+
+// Interface is one NIC, found by its MAC and renamed to Name.
+type Interface struct {
+	Name    string `json:"name"`
+	MAC     string `json:"mac"`
+	Address string `json:"address"`           // "172.16.0.2/24"
+	Gateway string `json:"gateway,omitempty"` // only where the default route goes
+}
+
+// Host is one line of /etc/hosts.
+type Host struct {
+	Address string   `json:"address"`
+	Names   []string `json:"names"`
+}
+
+// User is an account of the image.
+type User struct {
+	Name           string   `json:"name"`
+	Welcome        string   `json:"welcome,omitempty"` // "" image's own, "-" none
+	AuthorizedKeys []string `json:"authorizedKeys,omitempty"`
+}
+
+// StartupFile is as in the manifest.
+type StartupFile struct {
+	Path    string `json:"path"`
+	Content string `json:"content"`
+	Append  bool   `json:"append,omitempty"`
+	Owner   string `json:"owner,omitempty"`
+	Mode    string `json:"mode,omitempty"`
+}
+
+// Operations of the agent.
+const (
+	OpInfo      = "info"      // Response.Info, then the stream ends
+	OpWatch     = "watch"     // Event messages until either side closes
+	OpExec      = "exec"      // frames of a process, see FrameType
+	OpDial      = "dial"      // raw bytes of a TCP connection made inside
+	OpListen    = "listen"    // Accepted messages, one per connection made inside
+	OpAccept    = "accept"    // raw bytes of a connection that OpListen announced
+	OpPut       = "put"       // host sends a tar stream, agent extracts it, then a Response
+	OpGet       = "get"       // agent sends a tar stream
+	OpAuthorize = "authorize" // add a public key to a user
+	OpPorts     = "ports"     // Response.Ports: listening TCP ports
+	OpShutdown  = "shutdown"  // ask the machine's init to power off or reboot
+	OpRestored  = "restored"  // reseed and set the clock after a snapshot restore
+)
+
+// Request opens a stream. Exactly the field of its operation is set.
+type Request struct {
+	Op        string     `json:"op"`
+	Exec      *Exec      `json:"exec,omitempty"`
+	Dial      *Dial      `json:"dial,omitempty"` // for OpDial and OpListen
+	Accept    string     `json:"accept,omitempty"`
+	Copy      *Copy      `json:"copy,omitempty"` // for OpPut and OpGet
+	Authorize *Authorize `json:"authorize,omitempty"`
+	Shutdown  string     `json:"shutdown,omitempty"` // "poweroff" or "reboot"
+	Restored  *Restored  `json:"restored,omitempty"`
+}
+
+// Response answers a Request. Error is empty on success.
+type Response struct {
+	Error string `json:"error,omitempty"`
+	Info  *Info  `json:"info,omitempty"`
+	Ports []Port `json:"ports,omitempty"`
+}
+
+// Info describes the running guest.
+type Info struct {
+	BootID   string `json:"bootID"`
+	Hostname string `json:"hostname"`
+	Kernel   string `json:"kernel"` // uname -r
+	Init     string `json:"init"`   // what labinit handed over to
+}
+
+// Exec runs a program as a user. With Login, the environment is that of a
+// login shell of the user (HOME, USER, SHELL, PATH, working directory) and an
+// empty Argv means the user's shell.
+type Exec struct {
+	Argv  []string          `json:"argv,omitempty"`
+	User  string            `json:"user,omitempty"` // default root
+	Env   map[string]string `json:"env,omitempty"`
+	Dir   string            `json:"dir,omitempty"`
+	Login bool              `json:"login,omitempty"`
+	// TTY, if set, gives the process a terminal; stderr is then part of stdout.
+	TTY *TTY `json:"tty,omitempty"`
+}
+
+// TTY is a terminal's kind and size in characters.
+type TTY struct {
+	Term string `json:"term,omitempty"`
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// Dial names an address as seen from inside the machine. Network is "tcp".
+// An empty host means the machine itself, loopback first.
+type Dial struct {
+	Network string `json:"network"`
+	Address string `json:"address"`
+}
+
+// Accepted announces a connection on an OpListen stream; open it with
+// OpAccept within 15 seconds.
+type Accepted struct {
+	ID string `json:"id"`
+}
+
+// Copy names a path in the machine and the user who reads or writes it.
+type Copy struct {
+	Path string `json:"path"`
+	User string `json:"user,omitempty"`
+}
+
+// Authorize adds one authorized_keys line to a user, once.
+type Authorize struct {
+	User string `json:"user"`
+	Key  string `json:"key"`
+}
+
+// Restored tells a restored guest what changed while it was away.
+type Restored struct {
+	Seed     string `json:"seed"` // base64
+	UnixNano int64  `json:"unixNano"`
+}
+
+// Port is one listening TCP socket.
+type Port struct {
+	Address string `json:"address"`
+	Number  int    `json:"number"`
+}
+
+// Event kinds on an OpWatch stream. The current facts are repeated at once
+// when the stream opens.
+const (
+	EventBooted = "booted" // the image's init was started
+	EventSSH    = "ssh"    // sshd sent its banner
+	EventLeave  = "leave"  // poweroff or reboot was announced; Detail says which
+)
+
+// Event is one thing the agent saw.
+type Event struct {
+	Kind   string `json:"kind"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// FrameType is the first byte of a frame on an OpExec stream; four bytes of
+// big-endian length follow, then the payload (at most MaxFrame bytes).
+type FrameType byte
+
+const (
+	FrameStdin    FrameType = 0 // host → agent; empty means end of input
+	FrameStdout   FrameType = 1
+	FrameStderr   FrameType = 2
+	FrameResize   FrameType = 3 // host → agent: JSON TTY
+	FrameSignal   FrameType = 4 // host → agent: signal name like "INT"
+	FrameExit     FrameType = 5 // agent → host: JSON Exit, the last frame
+	MaxFrame                = 64 << 10
+	MaxMessage              = 1 << 20
+	HandshakeHost           = "SANDLOT "
+	HandshakeBack           = "AGENT "
+)
+
+// Exit is how a process ended: Code as a shell would give it (128+n for
+// signal n). Error is set when it could not be started.
+type Exit struct {
+	Code  int    `json:"code"`
+	Error string `json:"error,omitempty"`
+}
