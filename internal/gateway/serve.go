@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sandlot/api"
+)
+
+// ServeTunnel answers one tunnel socket. An error means that nothing was
+// answered yet.
+func (g *Gateway) ServeTunnel(w http.ResponseWriter, r *http.Request, tunnelID, cookie, payload string) error {
+	t, err := g.tunnel(tunnelID, cookie)
+	if err != nil {
+		return err
+	}
+	target, err := ParsePayload(payload)
+	if err != nil {
+		return err
+	}
+	ctx, leave, err := g.enter(r.Context(), t.play)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	t.count(1)
+	defer t.count(-1)
+
+	switch target.Kind {
+	case "listen":
+		return g.serveListen(ctx, w, r, t, target.Address)
+	case "connect":
+		conn := t.take(target.Address)
+		if conn == nil {
+			return api.Errorf(api.NotFound, "no connection %q waits here", target.Address)
+		}
+		return g.serveConn(ctx, w, r, conn)
+	}
+	if _, port, _ := net.SplitHostPort(target.Address); t.noSSH && isSSH(port) {
+		return noSSH(t.machine)
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, g.DialTimeout)
+	conn, err := g.machines.Dial(dialCtx, t.play, t.machine, target.Address)
+	cancel()
+	if err != nil {
+		return unlessRefusal(err, api.Unreachable, "cannot dial %s from machine %q: %v", target.Address, t.machine, err)
+	}
+	return g.serveConn(ctx, w, r, conn)
+}
+
+func isSSH(port string) bool {
+	n, err := net.LookupPort("tcp", port)
+	return err == nil && n == 22
+}
+
+// unlessRefusal keeps an *api.Error and makes one of anything else.
+func unlessRefusal(err error, kind api.Kind, format string, args ...any) error {
+	var refusal *api.Error
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	return api.Errorf(kind, format, args...)
+}
+
+// serveConn upgrades and pipes until either side ends. It closes conn.
+func (g *Gateway) serveConn(ctx context.Context, w http.ResponseWriter, r *http.Request, conn net.Conn) error {
+	defer conn.Close()
+	ws, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return nil // Accept has answered
+	}
+	ws.SetReadLimit(-1) // messages are streamed, never held whole
+	defer ws.CloseNow()
+	defer g.keepAlive(ctx, ws)()
+	pipe(ctx, ws, conn)
+	return nil
+}
+
+// pipe copies between a WebSocket and a connection. When the connection ends,
+// the WebSocket is closed properly after the last byte (the protocol has no
+// half-close); when the WebSocket ends, so does the connection.
+func pipe(ctx context.Context, ws *websocket.Conn, conn net.Conn) {
+	// Reads and writes get a context of their own: ending one by context
+	// breaks the WebSocket without a close frame, and clients crash on that.
+	io_ := context.WithoutCancel(ctx)
+	var up sync.WaitGroup
+	up.Go(func() {
+		defer conn.Close()
+		var dst io.Writer = conn
+		for {
+			kind, msg, err := ws.Reader(io_)
+			if err != nil {
+				return
+			}
+			if kind != websocket.MessageBinary {
+				ws.Close(websocket.StatusUnsupportedData, "tunnels carry binary messages")
+				return
+			}
+			if _, err := io.Copy(dst, msg); err != nil {
+				// The target takes no more but may still be sending.
+				dst = io.Discard
+				if _, err := io.Copy(dst, msg); err != nil {
+					return
+				}
+			}
+		}
+	})
+	stop := context.AfterFunc(ctx, func() {
+		conn.Close()
+		ws.Close(websocket.StatusGoingAway, "the machine or labd is going away")
+	})
+	defer stop()
+
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := conn.Read(buf)
+		if n > 0 && ws.Write(io_, websocket.MessageBinary, buf[:n]) != nil {
+			break
+		}
+		if err != nil {
+			break
+		}
+	}
+	conn.Close()
+	if ctx.Err() == nil {
+		ws.Close(websocket.StatusNormalClosure, "")
+	}
+	up.Wait()
+}
+
+// serveListen binds inside the machine, then announces each connection.
+func (g *Gateway) serveListen(ctx context.Context, w http.ResponseWriter, r *http.Request, t *tunnel, address string) error {
+	listenCtx, cancel := context.WithTimeout(ctx, g.DialTimeout)
+	listener, err := g.machines.Listen(listenCtx, t.play, t.machine, address)
+	cancel()
+	if err != nil {
+		return unlessRefusal(err, api.Conflict, "cannot listen on %s in machine %q: %v", address, t.machine, err)
+	}
+	defer listener.Close()
+	ws, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return nil
+	}
+	defer ws.CloseNow()
+	defer g.keepAlive(ctx, ws)()
+
+	gone := ws.CloseRead(context.WithoutCancel(ctx))
+	var announced []string
+	defer func() {
+		for _, cid := range announced {
+			if c := t.take(cid); c != nil {
+				c.Close()
+			}
+		}
+	}()
+	defer context.AfterFunc(gone, func() { listener.Close() })()
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			break
+		}
+		var b [16]byte
+		if _, err := io.ReadFull(g.Random, b[:]); err != nil {
+			conn.Close()
+			break
+		}
+		cid := hex.EncodeToString(b[:])
+		if !t.wait(cid, conn, g.PendingFor) {
+			conn.Close()
+			continue
+		}
+		// Only the last ones can still be waiting.
+		if announced = append(announced, cid); len(announced) > maxPending {
+			announced = announced[1:]
+		}
+		body, err := json.Marshal(api.TunnelConnect{Type: "connect", CID: cid})
+		if err != nil || ws.Write(gone, websocket.MessageText, body) != nil {
+			break
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		ws.Close(websocket.StatusGoingAway, "the machine or labd is going away")
+	case gone.Err() == nil:
+		ws.Close(websocket.StatusNormalClosure, "the listener inside the machine ended")
+	}
+	return nil
+}
+
+// keepAlive pings until the returned function is called. A pong that never
+// comes is no reason to close: a peer that does not read just now is busy, and
+// TCP finds the dead ones.
+func (g *Gateway) keepAlive(ctx context.Context, ws *websocket.Conn) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		tick := time.NewTicker(g.PingEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if ping(ws, g.PingEvery) != nil {
+					return
+				}
+			}
+		}
+	}()
+	return cancel
+}
+
+// ping sends one ping; only a connection that is closed is an error.
+func ping(ws *websocket.Conn, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	if err := ws.Ping(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}

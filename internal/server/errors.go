@@ -1,0 +1,56 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"sandlot/api"
+)
+
+// statuses is the only place where a kind of error becomes a status. 503 makes
+// clients repeat the request by themselves, so only NotYet has it.
+var statuses = map[api.Kind]int{
+	api.Invalid:         http.StatusBadRequest,
+	api.Unauthenticated: http.StatusUnauthorized,
+	api.Forbidden:       http.StatusForbidden,
+	api.NotFound:        http.StatusNotFound,
+	api.Conflict:        http.StatusConflict,
+	api.Gone:            http.StatusGone,
+	api.NotYet:          http.StatusServiceUnavailable,
+	api.TooMany:         http.StatusForbidden, // 429 would be repeated at once
+	api.NoRoom:          http.StatusInsufficientStorage,
+	api.Unsupported:     http.StatusNotImplemented,
+	api.Unreachable:     http.StatusBadGateway,
+	api.Internal:        http.StatusInternalServerError,
+}
+
+// refuse answers with an error: JSON to clients that accept it, else plain
+// text, because the reference client shows the body to a person as it is.
+//
+// 401 carries no WWW-Authenticate on purpose: a browser would open its own
+// password window over the UI.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		return // nobody listens any more
+	}
+	var refusal *api.Error
+	if !errors.As(err, &refusal) {
+		s.Log.Error("request failed", "method", r.Method, "path", r.Pattern, "error", err)
+		refusal = api.Errorf(api.Internal, "labd failed: %v", err)
+	}
+	status, ok := statuses[refusal.Kind]
+	if !ok {
+		status = http.StatusInternalServerError
+	}
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		writeJSON(w, status, refusal)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, refusal.Error()+"\n")
+}

@@ -1,0 +1,214 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"sandlot/api"
+)
+
+func health(*Server, *call) (any, error) {
+	return map[string]string{"status": "ok"}, nil
+}
+
+func newSession(s *Server, c *call) (any, error) {
+	logins, ok := s.Auth.(Logins)
+	if !ok {
+		return nil, api.Errorf(api.Unsupported, "this labd has no browser login yet: use labctl auth login -s SESSION -t TOKEN")
+	}
+	return logins.NewSession(c.Context())
+}
+
+func pollSession(s *Server, c *call) (any, error) {
+	id, token, ok := c.BasicAuth()
+	if !ok || id != c.PathValue("id") {
+		return nil, api.Errorf(api.Unauthenticated, "the session's own credentials are required")
+	}
+	if logins, ok := s.Auth.(Logins); ok {
+		return logins.PollSession(c.Context(), id, token)
+	}
+	me, err := s.Auth.Authenticate(c.Context(), id, token)
+	if err != nil {
+		return nil, err
+	}
+	return api.Session{ID: id, UserID: me.ID, Authenticated: true}, nil
+}
+
+func endSession(s *Server, c *call) (any, error) {
+	return struct{}{}, s.Auth.EndSession(c.Context(), c.user, c.PathValue("id"))
+}
+
+func me(_ *Server, c *call) (any, error) { return c.user, nil }
+
+func listPlaygrounds(s *Server, c *call) (any, error) {
+	return orEmpty(s.Playgrounds.Playgrounds(c.Context(), c.user, c.URL.Query().Get("filter")))
+}
+
+func getPlayground(s *Server, c *call) (any, error) {
+	return s.Playgrounds.Playground(c.Context(), c.user, c.PathValue("name"), c.URL.Query().Get("format") == "extended")
+}
+
+func listPlays(s *Server, c *call) (any, error) {
+	return orEmpty(s.Plays.List(c.Context(), c.user, c.URL.Query().Get("persistent") == "true"))
+}
+
+func startPlay(s *Server, c *call) (any, error) {
+	req, err := decode[api.StartPlay](c)
+	if err != nil {
+		return nil, err
+	}
+	return s.Plays.Start(c.Context(), c.user, req)
+}
+
+func getPlay(s *Server, c *call) (any, error) {
+	id, err := c.playID()
+	if err != nil {
+		return nil, err
+	}
+	return s.Plays.Get(c.Context(), c.user, id)
+}
+
+func listTasks(s *Server, c *call) (any, error) {
+	id, err := c.playID()
+	if err != nil {
+		return nil, err
+	}
+	return orEmpty(s.Plays.Tasks(c.Context(), c.user, id, c.URL.Query()["machine"]))
+}
+
+func act(s *Server, c *call) (any, error) {
+	id, err := c.playID()
+	if err != nil {
+		return nil, err
+	}
+	a, err := decode[api.Action](c)
+	if err != nil {
+		return nil, err
+	}
+	ctx := c.Context()
+	switch a.Action {
+	case api.ActionSetTitle:
+		return s.Settings.SetTitle(ctx, c.user, id, a.Title)
+	case api.ActionStop:
+		return s.Lifecycle.Stop(ctx, c.user, id)
+	case api.ActionRestart:
+		return s.Lifecycle.Restart(ctx, c.user, id)
+	case api.ActionDestroy:
+		return s.Lifecycle.Destroy(ctx, c.user, id)
+	case api.ActionMakePersistent:
+		return s.Settings.MakePersistent(ctx, c.user, id)
+	case api.ActionSetMaxPlayTime:
+		if a.MaxPlayTimeMinutes < 1 || a.MaxPlayTimeMinutes > maxMinutes {
+			return nil, api.Errorf(api.Invalid, "maxPlayTimeMinutes is %d: want 1 to %d", a.MaxPlayTimeMinutes, maxMinutes)
+		}
+		return s.Settings.SetMaxPlayTime(ctx, c.user, id, time.Duration(a.MaxPlayTimeMinutes)*time.Minute)
+	case api.ActionMachineReboot:
+		return s.Machines.RebootMachine(ctx, c.user, id, a.Machine)
+	case api.ActionMachineStop:
+		return s.Machines.StopMachine(ctx, c.user, id, a.Machine)
+	case api.ActionMachineRestart:
+		return s.Machines.RestartMachine(ctx, c.user, id, a.Machine)
+	case api.ActionConsoleList:
+		consoles, err := orEmpty(s.Machines.Consoles(ctx, c.user, id, a.Machine))
+		return api.Consoles{Consoles: consoles}, err
+	case api.ActionConsoleRead:
+		content, err := s.Machines.Console(ctx, c.user, id, a.Machine, a.Console)
+		return api.Console{Content: content}, err
+	}
+	return nil, api.Errorf(api.Invalid, "there is no action %q", a.Action)
+}
+
+// maxMinutes is ten years: enough for anybody, and no overflow.
+const maxMinutes = 10 * 365 * 24 * 60
+
+func openTunnel(s *Server, c *call) (any, error) {
+	p, err := c.play(s)
+	if err != nil {
+		return nil, err
+	}
+	req, err := decode[api.TunnelRequest](c)
+	if err != nil {
+		return nil, err
+	}
+	id, code, err := s.Gateway.OpenTunnel(c.Context(), p, req)
+	if err != nil {
+		return nil, err
+	}
+	base := s.base(c, "http") + "/t/" + id
+	return api.Tunnel{URL: base, LoginURL: base + "/login?code=" + url.QueryEscape(code)}, nil
+}
+
+// loginTunnel answers directly, without redirect: clients take the cookie from
+// the final reply only.
+func loginTunnel(s *Server, w http.ResponseWriter, c *call) error {
+	id := c.PathValue("tunnel")
+	cookie, err := s.Gateway.Login(id, c.URL.Query().Get("code"))
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: api.TunnelCookie, Value: cookie, Path: "/t/" + id,
+		HttpOnly: true, Secure: c.TLS != nil, SameSite: http.SameSiteStrictMode,
+	})
+	writeJSON(w, http.StatusOK, struct{}{})
+	return nil
+}
+
+func serveTunnel(s *Server, w http.ResponseWriter, c *call) error {
+	cookie, err := c.Cookie(api.TunnelCookie)
+	if err != nil {
+		return api.Errorf(api.Unauthenticated, "the tunnel's cookie is missing: fetch its login URL first")
+	}
+	return s.Gateway.ServeTunnel(w, c.Request, c.PathValue("tunnel"), cookie.Value, c.PathValue("payload"))
+}
+
+func openTerminal(s *Server, c *call) (any, error) {
+	p, err := c.play(s)
+	if err != nil {
+		return nil, err
+	}
+	req, err := decode[api.TerminalRequest](c)
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.Gateway.OpenTerminal(c.Context(), p, req)
+	if err != nil {
+		return nil, err
+	}
+	return api.Conn{URL: s.base(c, "ws") + "/terminals/" + token}, nil
+}
+
+func serveTerminal(s *Server, w http.ResponseWriter, c *call) error {
+	return s.Gateway.ServeTerminal(w, c.Request, c.PathValue("token"))
+}
+
+// play returns the play of the path, if the user may use it.
+func (c *call) play(s *Server) (api.Play, error) {
+	id, err := c.playID()
+	if err != nil {
+		return api.Play{}, err
+	}
+	return s.Plays.Get(c.Context(), c.user, id)
+}
+
+// base is the root of absolute URLs in replies, for scheme "http" or "ws": its
+// TLS form where the request, or PublicURL, uses TLS.
+func (s *Server) base(c *call, scheme string) string {
+	root := "http://" + c.Host
+	if c.TLS != nil {
+		root = "https://" + c.Host
+	}
+	if s.PublicURL != "" {
+		root = s.PublicURL
+	}
+	return scheme + root[len("http"):]
+}
+
+// orEmpty makes an absent list an empty one: clients want [], never null.
+func orEmpty[T any](list []T, err error) ([]T, error) {
+	if list == nil {
+		list = []T{}
+	}
+	return list, err
+}

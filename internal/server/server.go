@@ -1,0 +1,242 @@
+// Package server is the HTTP and WebSocket face of labd: requests go in,
+// calls on the small interfaces below come out. It holds no logic: routes.go
+// is the one table of method, path, access and handler, errors.go the one
+// place where an error becomes a status.
+//
+// docs/api.md describes what is served.
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"sandlot/api"
+	"sandlot/internal/gateway"
+	"sandlot/internal/play"
+)
+
+// Every method below takes the signed-in user and refuses with an *api.Error
+// (NotFound for plays the user may not know of). Any other error is labd's own
+// fault and becomes a 500. They return quickly: a person polls or watches.
+
+// Auth knows users and their sessions.
+type Auth interface {
+	// Authenticate returns the user of a session; Unauthenticated if the
+	// session does not exist, has ended or is pending, or the token is wrong.
+	// It must compare the token in constant time.
+	Authenticate(ctx context.Context, sessionID, token string) (api.Me, error)
+	// EndSession ends one of the user's sessions. Ending one that does not
+	// exist succeeds: clients keep their credentials on any error.
+	EndSession(ctx context.Context, user api.Me, sessionID string) error
+}
+
+// Logins is the extra power of an Auth that lets people sign in with a
+// browser. Without it POST /sessions answers Unsupported.
+type Logins interface {
+	// NewSession makes a pending session with AccessToken and AuthURL.
+	NewSession(ctx context.Context) (api.Session, error)
+	// PollSession returns a session, pending or not, to whoever has its token.
+	PollSession(ctx context.Context, sessionID, token string) (api.Session, error)
+}
+
+// Playgrounds is the catalog.
+type Playgrounds interface {
+	// Playgrounds lists what the user may list. filter is "" (official),
+	// my-custom, recent, popular, community or base.
+	Playgrounds(ctx context.Context, user api.Me, filter string) ([]api.Playground, error)
+	// Playground returns one by name; extended means the complete effective
+	// definition, what comes from the base included.
+	Playground(ctx context.Context, user api.Me, name string, extended bool) (api.Playground, error)
+}
+
+// Plays starts and shows plays.
+type Plays interface {
+	// Start plans the play, records it and returns it while it is still
+	// booting. A manifest with problems is one Invalid error that carries
+	// all of them.
+	Start(ctx context.Context, user api.Me, req api.StartPlay) (api.Play, error)
+	// List returns recent plays, destroyed ones of the last minutes included;
+	// with persistent only those whose state is kept, running or stopped.
+	List(ctx context.Context, user api.Me, persistent bool) ([]api.Play, error)
+	// Get returns a play; a destroyed one for at least some minutes more, with
+	// DESTROYED as its last state event.
+	Get(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
+	// Tasks returns the details of a play's tasks; of all machines if none
+	// are named.
+	Tasks(ctx context.Context, user api.Me, id play.ID, machines []string) ([]api.TaskDetails, error)
+	// Watch sends the whole play at once and again after each change, until
+	// ctx ends or there is nothing more to see; then it closes the channel. A
+	// slow reader may miss snapshots in between but never the last one.
+	Watch(ctx context.Context, user api.Me, id play.ID) (<-chan api.Play, error)
+}
+
+// Lifecycle changes plays. Each returns the updated play.
+type Lifecycle interface {
+	Stop(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
+	Restart(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
+	// Destroy succeeds in every state and twice.
+	Destroy(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
+}
+
+// Settings changes what is written on a play. Each returns the updated play.
+type Settings interface {
+	SetTitle(ctx context.Context, user api.Me, id play.ID, title string) (api.Play, error)
+	MakePersistent(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
+	// SetMaxPlayTime sets the total lifetime, counted from the start.
+	SetMaxPlayTime(ctx context.Context, user api.Me, id play.ID, total time.Duration) (api.Play, error)
+}
+
+// Machines changes single machines of a play. A machine that does not exist is
+// NotFound.
+type Machines interface {
+	RebootMachine(ctx context.Context, user api.Me, id play.ID, machine string) (api.Play, error)
+	StopMachine(ctx context.Context, user api.Me, id play.ID, machine string) (api.Play, error)
+	RestartMachine(ctx context.Context, user api.Me, id play.ID, machine string) (api.Play, error)
+	// Consoles names the kept consoles: one per boot, oldest first.
+	Consoles(ctx context.Context, user api.Me, id play.ID, machine string) ([]string, error)
+	// Console returns the content of one; the server trusts no name, so
+	// neither may the implementation: it is looked up, never joined to a path.
+	Console(ctx context.Context, user api.Me, id play.ID, machine, console string) (string, error)
+}
+
+// Gateway carries bytes to machines; see internal/gateway.
+type Gateway interface {
+	OpenTunnel(ctx context.Context, p api.Play, req api.TunnelRequest) (id, code string, err error)
+	Login(tunnelID, code string) (cookie string, err error)
+	ServeTunnel(w http.ResponseWriter, r *http.Request, tunnelID, cookie, payload string) error
+	OpenTerminal(ctx context.Context, p api.Play, req api.TerminalRequest) (token string, err error)
+	ServeTerminal(w http.ResponseWriter, r *http.Request, token string) error
+}
+
+// Options are what a server is made of. All interfaces are required; one value
+// may implement several.
+type Options struct {
+	Auth        Auth
+	Playgrounds Playgrounds
+	Plays       Plays
+	Lifecycle   Lifecycle
+	Settings    Settings
+	Machines    Machines
+	Gateway     Gateway
+
+	// PublicURL is the root that URLs in replies start with, without a
+	// trailing slash, like "https://labs.example.org". Empty: what the request
+	// was sent to.
+	PublicURL string
+	// Log gets labd's own faults; nil means slog.Default().
+	Log *slog.Logger
+	// StatusEvery is how often a play's connection repeats its status
+	// (default 3 s); PingEvery how often it pings (default 30 s).
+	StatusEvery, PingEvery time.Duration
+}
+
+// Server is an http.Handler. Use New.
+type Server struct {
+	Options
+	handler http.Handler
+	conns   *gateway.Tickets[conn]
+	sockets sync.WaitGroup
+}
+
+// New returns a server with every route in place.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.StatusEvery == 0 {
+		o.StatusEvery = 3 * time.Second
+	}
+	if o.PingEvery == 0 {
+		o.PingEvery = 30 * time.Second
+	}
+	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
+	s := &Server{Options: o, conns: gateway.NewTickets[conn]()}
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		mux.Handle(rt.method+" "+rt.path, s.serve(rt))
+	}
+	mux.Handle("/api/", s.serve(route{access: anyone, json: notFound}))
+	s.handler = mux
+	return s
+}
+
+// ServeHTTP makes a Server an http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// An --endpoint with a trailing slash makes clients ask for "//api/…"; a
+	// redirect would turn their POST into a GET.
+	for strings.HasPrefix(r.URL.Path, "//") {
+		r.URL.Path = r.URL.Path[1:]
+		r.URL.RawPath = ""
+	}
+	s.handler.ServeHTTP(w, r)
+}
+
+// Revoke ends the connections' credentials of a destroyed play.
+func (s *Server) Revoke(id play.ID) { s.conns.Revoke(id) }
+
+// closingKey finds, in a request's context, the context that ends when the
+// server should.
+type closingKey struct{}
+
+// Serve answers on every listener until ctx ends; then open WebSockets are
+// closed properly, requests get grace to finish, and the rest is cut. A
+// listener may do TLS itself: URLs in replies follow the connection a request
+// came on. A Server serves once.
+func (s *Server) Serve(ctx context.Context, grace time.Duration, listeners ...net.Listener) error {
+	base, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	base = context.WithValue(base, closingKey{}, ctx)
+	srv := &http.Server{
+		Handler: s,
+		// No read or write timeout: tunnel requests are held for a minute,
+		// and WebSockets live for hours.
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- srv.Serve(l) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	shutdown, cancel := context.WithTimeout(base, grace)
+	defer cancel()
+	if srv.Shutdown(shutdown) != nil {
+		srv.Close()
+	}
+	// Shutdown knows nothing of WebSockets.
+	closed := make(chan struct{})
+	go func() { s.sockets.Wait(); close(closed) }()
+	select {
+	case <-closed:
+	case <-shutdown.Done():
+	}
+	return err
+}
+
+// socket gives a WebSocket's handler a request whose context ends when the
+// server should, and lets Serve wait for it.
+func (s *Server) socket(r *http.Request) (*http.Request, func()) {
+	closing, ok := r.Context().Value(closingKey{}).(context.Context)
+	if !ok {
+		return r, func() {}
+	}
+	s.sockets.Add(1)
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(closing, cancel)
+	return r.WithContext(ctx), func() {
+		stop()
+		cancel()
+		s.sockets.Done()
+	}
+}
