@@ -1,0 +1,95 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"sandlot/api"
+)
+
+// Me returns the signed-in user; a 401 means the session has ended.
+func (c *Client) Me(ctx context.Context) (api.Me, error) {
+	return call[api.Me](ctx, c, http.MethodGet, "/auth/me?authenticate=true", nil)
+}
+
+// NewSession starts a login that a person confirms at AuthURL.
+func (c *Client) NewSession(ctx context.Context) (api.Session, error) {
+	return call[api.Session](ctx, c, http.MethodPost, "/sessions", nil)
+}
+
+// Session returns the client's own session, pending or not.
+func (c *Client) Session(ctx context.Context) (api.Session, error) {
+	return call[api.Session](ctx, c, http.MethodGet, "/sessions/"+url.PathEscape(c.cfg.SessionID), nil)
+}
+
+// EndSession ends the client's own session.
+func (c *Client) EndSession(ctx context.Context) error {
+	return c.do(ctx, http.MethodDelete, "/sessions/"+url.PathEscape(c.cfg.SessionID), nil, nil)
+}
+
+// Playgrounds lists the catalog; filter as in docs/api.md, "" for the
+// official ones.
+func (c *Client) Playgrounds(ctx context.Context, filter string) ([]api.Playground, error) {
+	path := "/playgrounds"
+	if filter != "" {
+		path += "?filter=" + url.QueryEscape(filter)
+	}
+	return call[[]api.Playground](ctx, c, http.MethodGet, path, nil)
+}
+
+// Playground returns one by name.
+func (c *Client) Playground(ctx context.Context, name string) (api.Playground, error) {
+	return call[api.Playground](ctx, c, http.MethodGet, "/playgrounds/"+url.PathEscape(name), nil)
+}
+
+// StartPlay returns the new play while it is still booting.
+func (c *Client) StartPlay(ctx context.Context, req api.StartPlay) (api.Play, error) {
+	return call[api.Play](ctx, c, http.MethodPost, "/plays", req)
+}
+
+// Plays lists recent plays, or those whose state is kept.
+func (c *Client) Plays(ctx context.Context, persistent bool) ([]api.Play, error) {
+	path := "/plays"
+	if persistent {
+		path += "?persistent=true"
+	}
+	return call[[]api.Play](ctx, c, http.MethodGet, path, nil)
+}
+
+// Play returns one by id.
+func (c *Client) Play(ctx context.Context, id string) (api.Play, error) {
+	return call[api.Play](ctx, c, http.MethodGet, playPath(id, ""), nil)
+}
+
+// Act changes a play and returns it as it is then.
+func (c *Client) Act(ctx context.Context, id string, a api.Action) (api.Play, error) {
+	return call[api.Play](ctx, c, http.MethodPost, playPath(id, "/actions"), a)
+}
+
+// Consoles names the kept consoles of a machine, oldest boot first.
+func (c *Client) Consoles(ctx context.Context, id, machine string) ([]string, error) {
+	reply, err := call[api.Consoles](ctx, c, http.MethodPost, playPath(id, "/actions"),
+		api.Action{Action: api.ActionConsoleList, Machine: machine})
+	return reply.Consoles, err
+}
+
+// Console returns what one boot of a machine wrote to its console.
+func (c *Client) Console(ctx context.Context, id, machine, console string) (string, error) {
+	reply, err := call[api.Console](ctx, c, http.MethodPost, playPath(id, "/actions"),
+		api.Action{Action: api.ActionConsoleRead, Machine: machine, Console: console})
+	return reply.Content, err
+}
+
+// Tasks returns the details of a play's tasks.
+func (c *Client) Tasks(ctx context.Context, id string) ([]api.TaskDetails, error) {
+	return call[[]api.TaskDetails](ctx, c, http.MethodGet, playPath(id, "/tasks"), nil)
+}
+
+func playPath(id, rest string) string { return "/plays/" + url.PathEscape(id) + rest }
+
+func call[T any](ctx context.Context, c *Client, method, path string, in any) (T, error) {
+	var out T
+	err := c.do(ctx, method, path, in, &out)
+	return out, err
+}
