@@ -15,6 +15,8 @@ type Plan struct {
 	Machines   []Machine `json:"machines"`
 	Names      []Name    `json:"names"`
 	Uplink     Uplink    `json:"uplink"`
+	// Tasks are in an order that satisfies their needs.
+	Tasks []Task `json:"tasks"`
 	// Notes tell the author what was changed: a fallback backend, a scaled
 	// resource.
 	Notes []string `json:"notes"`
@@ -107,6 +109,28 @@ type StartupFile struct {
 	Mode    string `json:"mode"`  // octal; "" is 0644, or as it is when appending
 }
 
+// Task is one node of the task graph. Needs name tasks of this plan.
+type Task struct {
+	Name    string   `json:"name"`
+	Machine string   `json:"machine"`
+	User    string   `json:"user"`
+	Run     string   `json:"run"` // a bash script
+	Needs   []string `json:"needs"`
+	// Init tasks run once, before the play is handed over.
+	Init           bool `json:"init"`
+	TimeoutSeconds int  `json:"timeoutSeconds"`
+	// TimeoutIsDefault says that the author set none.
+	TimeoutIsDefault bool `json:"timeoutIsDefault"`
+	// Conditions must all match the chosen values, or the task is skipped.
+	Conditions []TaskCondition `json:"conditions"`
+}
+
+// TaskCondition holds when the chosen value of Key is Value.
+type TaskCondition struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
 // Facts are what the plan must know of the host; gathering them is not the
 // plan's work.
 type Facts struct {
@@ -121,6 +145,8 @@ type Facts struct {
 	UplinkIndex int
 	// MaxCPUs and MaxMemoryMiB bound one machine; 0 means unbounded.
 	MaxCPUs, MaxMemoryMiB int
+	// PlayCPUs and PlayMemoryMiB bound all machines together; 0 means unbounded.
+	PlayCPUs, PlayMemoryMiB int
 }
 
 // BackendFacts are the limits of one backend.

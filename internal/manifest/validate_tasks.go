@@ -1,0 +1,242 @@
+package manifest
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+)
+
+const (
+	tasksPath      = "playground.initTasks"
+	conditionsPath = "playground.initConditions.values"
+)
+
+var taskPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (c *checker) tasks() {
+	tasks := c.m.Playground.InitTasks
+	if len(tasks) > MaxTasks {
+		c.errorf(tasksPath, fmt.Sprintf("a play has at most %d", MaxTasks), "%d tasks", len(tasks))
+		return
+	}
+	names := TaskNames(tasks)
+	for _, name := range names {
+		at, t := join(tasksPath, name), tasks[name]
+		if !taskPattern.MatchString(name) {
+			c.errorf(at, "use 1 to 64 letters, digits, underscores and hyphens", "%q is not a task name", short(name))
+		}
+		if t.Name != "" && t.Name != name {
+			c.warnf(join(at, "name"), "leave it out", "%q is ignored: the task is called %q", short(t.Name), name)
+		}
+		if t.Machine == "" {
+			if c.m.Playground.Machines != nil && len(c.m.Playground.Machines) != 1 {
+				c.missing(join(at, "machine"), "name the machine it runs on: "+orList(c.machineNames()))
+			}
+		} else {
+			c.machineRef(join(at, "machine"), t.Machine)
+		}
+		if t.User != "" && !userPattern.MatchString(t.User) {
+			c.errorf(join(at, "user"), "use 1 to 32 letters, digits, hyphens and underscores, no digit first", "%q is not a user name", short(t.User))
+		}
+		if strings.TrimSpace(t.Run) == "" {
+			c.missing(join(at, "run"), `put the script under "run: |"`)
+		}
+		if timeout := join(at, "timeout_seconds"); t.TimeoutSeconds < 0 || (t.TimeoutSeconds == 0 && c.given(timeout)) {
+			c.errorf(timeout, "write 1 or more", "%d is not a time to wait", t.TimeoutSeconds)
+		} else if t.TimeoutSeconds > MaxTimeout {
+			c.errorf(timeout, fmt.Sprintf("write at most %d, a day", MaxTimeout), "%d seconds are too long", t.TimeoutSeconds)
+		}
+		for i, need := range t.Needs {
+			if _, ok := tasks[need]; !ok {
+				fix := "tasks here are " + strings.Join(names, ", ")
+				if near := nearest(need, names); near != "" {
+					fix = fmt.Sprintf("did you mean %q?", near)
+				}
+				c.errorf(index(join(at, "needs"), i), fix, "there is no task %q", short(need))
+			}
+		}
+		c.taskConditions(join(at, "conditions"), t)
+	}
+	if cycle := taskCycle(tasks); cycle != nil {
+		c.errorf(join(join(tasksPath, cycle[0]), "needs"), "remove one of these needs", "tasks need each other in a circle: %s", strings.Join(cycle, " → "))
+	}
+}
+
+func (c *checker) taskConditions(at string, t InitTask) {
+	for i, condition := range t.Conditions {
+		key := join(index(at, i), "key")
+		if condition.Key == "" {
+			c.missing(key, "")
+			continue
+		}
+		if c.m.Playground.InitConditions == nil && c.mode != Effective {
+			continue // the base's; Inherit checks
+		}
+		var values []InitCondition
+		if c.m.Playground.InitConditions != nil {
+			values = c.m.Playground.InitConditions.Values
+		}
+		i2 := slices.IndexFunc(values, func(v InitCondition) bool { return v.Key == condition.Key })
+		if i2 < 0 {
+			c.errorf(key, "define it under initConditions.values", "there is no init condition %q", short(condition.Key))
+			continue
+		}
+		if v := values[i2]; len(v.Options) > 0 && !slices.Contains(v.Options, condition.Value) && (condition.Value != "" || !v.Nullable) {
+			c.warnf(join(index(at, i), "value"), "options are "+strings.Join(v.Options, ", "), "%q is not an option of %q: the task never runs", short(condition.Value), v.Key)
+		}
+	}
+}
+
+// TaskNames lists tasks in the order of a dump.
+func TaskNames(tasks map[string]InitTask) []string {
+	names := make([]string, 0, len(tasks))
+	for name := range tasks {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// taskCycle returns a circle of needs with its first task repeated at the
+// end, or nil. The same tasks always give the same circle.
+func taskCycle(tasks map[string]InitTask) []string {
+	const open, done = 1, 2
+	state := make(map[string]int, len(tasks))
+	var stack []string
+	var visit func(name string) []string
+	visit = func(name string) []string {
+		state[name] = open
+		stack = append(stack, name)
+		for _, need := range tasks[name].Needs {
+			if _, ok := tasks[need]; !ok {
+				continue
+			}
+			switch state[need] {
+			case open:
+				return append(slices.Clone(stack[slices.Index(stack, need):]), need)
+			case done:
+				continue
+			}
+			if cycle := visit(need); cycle != nil {
+				return cycle
+			}
+		}
+		stack = stack[:len(stack)-1]
+		state[name] = done
+		return nil
+	}
+	for _, name := range TaskNames(tasks) {
+		if state[name] == 0 {
+			if cycle := visit(name); cycle != nil {
+				return cycle
+			}
+		}
+	}
+	return nil
+}
+
+func (c *checker) conditions() {
+	if c.m.Playground.InitConditions == nil {
+		return
+	}
+	first := map[string]int{}
+	for i, v := range c.m.Playground.InitConditions.Values {
+		at := index(conditionsPath, i)
+		switch before, ok := first[v.Key]; {
+		case v.Key == "":
+			c.missing(join(at, "key"), "")
+		case ok:
+			c.errorf(join(at, "key"), "give each condition its own", "%q is also the key of %s", short(v.Key), index(conditionsPath, before))
+		default:
+			first[v.Key] = i
+		}
+		options := map[string]int{}
+		for j, option := range v.Options {
+			if before, ok := options[option]; ok {
+				c.errorf(index(join(at, "options"), j), "list each option once", "%q is also %s", short(option), index(join(at, "options"), before))
+			}
+			options[option] = j
+		}
+		if v.ValidationRegex != "" {
+			if _, err := regexp.Compile(v.ValidationRegex); err != nil {
+				c.errorf(join(at, "validationRegex"), "use RE2 syntax: no lookahead, no backreferences", "not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+				continue
+			}
+		}
+		if v.Default != "" {
+			if reason, fix := v.refuse(v.Default); reason != "" {
+				c.errorf(join(at, "default"), fix, "%s", reason)
+			}
+		}
+	}
+}
+
+// refuse says why value cannot be chosen, "" if it can.
+func (v InitCondition) refuse(value string) (reason, fix string) {
+	if len(v.Options) > 0 && !slices.Contains(v.Options, value) {
+		return fmt.Sprintf("%q is not an option", short(value)), "options are " + strings.Join(v.Options, ", ")
+	}
+	if v.ValidationRegex != "" {
+		if re, err := regexp.Compile(v.ValidationRegex); err != nil || !re.MatchString(value) {
+			return fmt.Sprintf("%q does not match", short(value)), "write what matches " + v.ValidationRegex
+		}
+	}
+	return "", ""
+}
+
+// Choose checks the values given at a start and fills in the defaults. The
+// result has every key of the playground; nil stands for null.
+func (m *Manifest) Choose(given map[string]string) (map[string]*string, Problems) {
+	var values []InitCondition
+	if m.Playground.InitConditions != nil {
+		values = m.Playground.InitConditions.Values
+	}
+	chosen := make(map[string]*string, len(values))
+	keys := make([]string, len(values))
+	var problems Problems
+	refuse := func(key, reason, fix string) {
+		problems = append(problems, Problem{Severity: Error, Path: join("initConditions", key), Message: reason, Fix: fix})
+	}
+	for i, v := range values {
+		keys[i] = v.Key
+		value, ok := given[v.Key]
+		if !ok {
+			value = v.Default
+		}
+		chosen[v.Key] = nil
+		if value == "" {
+			if !v.Nullable {
+				fix := fmt.Sprintf("give one, as -i %q", v.Key+"=…")
+				if len(v.Options) > 0 {
+					fix = "options are " + strings.Join(v.Options, ", ")
+				} else if v.ValidationRegex != "" {
+					fix = "write what matches " + v.ValidationRegex
+				}
+				refuse(v.Key, "missing", fix)
+			}
+			continue
+		}
+		if reason, fix := v.refuse(value); reason != "" {
+			refuse(v.Key, reason, fix)
+			continue
+		}
+		chosen[v.Key] = &value
+	}
+	unknown := make([]string, 0, len(given))
+	for key := range given {
+		if _, ok := chosen[key]; !ok {
+			unknown = append(unknown, key)
+		}
+	}
+	sort.Strings(unknown)
+	for _, key := range unknown {
+		fix := "this playground has none"
+		if len(keys) > 0 {
+			fix = "known are " + strings.Join(keys, ", ")
+		}
+		refuse(key, "unknown init condition", fix)
+	}
+	return chosen, problems
+}
