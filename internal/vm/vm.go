@@ -27,11 +27,13 @@ type Spec struct {
 	// Name is unique on the host and safe in file, cgroup and process names:
 	// "<play id>-<machine>".
 	Name string
-	// Dir is the run directory; it exists and belongs to UID. Sockets, the
-	// console and the pid record live in it. At most 80 bytes long, so that
-	// Unix socket paths fit in sun_path (108 bytes).
+	// Dir is the run directory; it exists. Sockets, the console and the pid
+	// record live in it. Start makes it root's: a VMM that its guest has taken
+	// over must not place names in it that labd would follow. At most 80 bytes
+	// long, so that Unix socket paths fit in sun_path (108 bytes).
 	Dir string
-	// UID and GID the VMM runs as. 0 means: do not change user (tests only).
+	// UID and GID the VMM runs as; it can read the kernel and the initramfs
+	// and open the drives. 0 means: do not change user (tests only).
 	UID, GID uint32
 	// NetNS is the path of the network namespace that holds the taps; empty
 	// means the caller's own.
@@ -87,6 +89,9 @@ type Capabilities struct {
 // Driver starts and finds machines of one backend. All methods may be called
 // again with the same Spec: Start of a running machine adopts it, Kill of a
 // dead one succeeds.
+//
+// A driver that holds on to machines is also an io.Closer: Close lets go of
+// all without touching them, so that another driver can adopt them.
 type Driver interface {
 	// Start boots the machine and returns once its VMM runs.
 	Start(ctx context.Context, spec Spec) (Machine, error)
@@ -105,7 +110,8 @@ type Machine interface {
 	// Agent opens the byte channel to the agent in the guest. At most one is
 	// open at a time; opening another closes the former.
 	Agent(ctx context.Context) (net.Conn, error)
-	// Events is closed after the Exited event.
+	// Events is closed after the Exited event, and without one when the driver
+	// is closed.
 	Events() <-chan Event
 	// PID of the VMM process, for accounting; 0 if there is none.
 	PID() int
