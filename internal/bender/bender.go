@@ -1,0 +1,346 @@
+// Package bender owns the plays that run on this host. In goes a plan; out
+// come volumes, networks and running machines, and a status that anybody may
+// watch. Every play has a goal, which is durable before anything happens, and
+// one worker that brings the host there:
+//
+//	goal running   ─▶ run the steps of the graph that are not done
+//	goal stopped   ─▶ shut machines down, undo the live steps, keep the volumes
+//	goal destroyed ─▶ undo every step, forget the play
+//
+// A later bender reads the same records: it adopts machines that still run,
+// goes on with steps that were under way, and removes what belongs to no play.
+package bender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"sandlot/guest/wire"
+	"sandlot/internal/host/layout"
+	"sandlot/internal/plan"
+	"sandlot/internal/play"
+	"sandlot/internal/step"
+	"sandlot/internal/vm"
+)
+
+// ErrUnknown is returned for plays and machines this host does not have.
+var ErrUnknown = errors.New("unknown")
+
+// Networks makes the network of a play: its namespace, bridges, taps, uplink,
+// firewall and names.
+type Networks interface {
+	// Ensure may be called again at any time; it also brings back what lives
+	// in this process, like the DNS server.
+	Ensure(ctx context.Context, p *plan.Plan) error
+	Delete(ctx context.Context, id play.ID) error
+}
+
+// Volumes makes the block devices of a play.
+type Volumes interface {
+	// CheckRoom refuses a plan the pool has no room for.
+	CheckRoom(ctx context.Context, p *plan.Plan) error
+	// Make makes the volume file at path, unless it is there.
+	Make(ctx context.Context, path string, v Volume, progress func(string)) error
+	Delete(ctx context.Context, path string) error
+}
+
+// Volume is what a volume is made of.
+type Volume struct {
+	Source     string // image reference; empty for a blank volume
+	Kernel     string // version whose modules an image gets
+	SizeBytes  int64
+	Filesystem string // of a blank volume; empty is raw
+	UID        uint32
+}
+
+// Kernels finds what a machine boots.
+type Kernels interface {
+	// Get returns the kernel and the path of the initramfs all machines with
+	// this kernel share.
+	Get(ctx context.Context, version string) (k vm.Kernel, initramfs string, err error)
+}
+
+// Agent is a machine's agent, as far as bender needs it.
+type Agent interface {
+	// Watch calls seen for each event, current facts first, until the channel
+	// breaks or ctx ends.
+	Watch(ctx context.Context, seen func(wire.Event)) error
+	// Shutdown asks for "poweroff" or "reboot".
+	Shutdown(ctx context.Context, kind string) error
+	Close() error
+}
+
+// Strays finds things on the host that were made for plays, to remove those
+// whose play is unknown. List returns play ids, as far as names tell them.
+type Strays interface {
+	List(ctx context.Context) ([]string, error)
+	Remove(ctx context.Context, id string) error
+}
+
+// Records keeps plays and their step journals durably.
+type Records interface {
+	Plays(ctx context.Context) ([]Record, error)
+	Put(ctx context.Context, r Record) error
+	Delete(ctx context.Context, id play.ID) error
+	Journal(id play.ID) step.Journal
+}
+
+// Options are what a Bender is made of. All are required unless they say
+// otherwise.
+type Options struct {
+	Layout   layout.Layout
+	Records  Records
+	Networks Networks
+	Volumes  Volumes
+	Kernels  Kernels
+	Drivers  map[string]vm.Driver
+	// Attach returns the agent behind a machine's channel.
+	Attach func(dial func(ctx context.Context) (net.Conn, error)) Agent
+	// Initramfs writes a machine's own part of the initramfs.
+	Initramfs func(w io.Writer, c wire.Config) error
+	Strays    []Strays
+	// HostBoot identifies the boot of this host; plays that ran in an earlier
+	// one are stopped.
+	HostBoot string
+	Runner   step.Runner
+	Log      *slog.Logger
+
+	// BootTimeout bounds the time from a VMM's start to its agent's answer,
+	// and again to sshd's; default 5 minutes.
+	BootTimeout time.Duration
+	// StopGrace is how long machines have to power off; default 30 seconds.
+	StopGrace time.Duration
+	// KeepDestroyed is how long a destroyed play stays readable; default 10
+	// minutes.
+	KeepDestroyed time.Duration
+	// Now defaults to time.Now.
+	Now func() time.Time
+	// Chown defaults to os.Chown.
+	Chown func(path string, uid, gid int) error
+}
+
+// Bender carries plans out. Its methods may be called concurrently.
+type Bender struct {
+	opts Options
+	ctx  context.Context // ends with Run
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	workers map[play.ID]*worker
+}
+
+// New makes a Bender; nothing happens before Recover.
+func New(ctx context.Context, opts Options) *Bender {
+	if opts.BootTimeout == 0 {
+		opts.BootTimeout = 5 * time.Minute
+	}
+	if opts.StopGrace == 0 {
+		opts.StopGrace = 30 * time.Second
+	}
+	if opts.KeepDestroyed == 0 {
+		opts.KeepDestroyed = 10 * time.Minute
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Chown == nil {
+		opts.Chown = os.Chown
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Bender{opts: opts, ctx: ctx, workers: make(map[play.ID]*worker)}
+}
+
+// Wait returns when every worker has ended, after New's context has. Machines
+// go on without it.
+func (b *Bender) Wait() { b.wg.Wait() }
+
+// Start records the plan with the goal running and returns; the work goes on
+// behind.
+func (b *Bender) Start(ctx context.Context, p plan.Plan, s Secrets) error {
+	if _, err := b.worker(p.Play); err == nil {
+		return fmt.Errorf("cannot start play %q: it exists", p.Play)
+	}
+	r := newRecord(p, s, b.opts.HostBoot, b.opts.Now())
+	if err := step.Check(b.graph(newWorker(b, r), everyMachine).all()); err != nil {
+		return fmt.Errorf("cannot start play %q: %w", p.Play, err)
+	}
+	if err := b.opts.Records.Put(ctx, r); err != nil {
+		return err
+	}
+	b.launch(r)
+	return nil
+}
+
+func (b *Bender) launch(r Record) *worker {
+	w := newWorker(b, r)
+	b.mu.Lock()
+	b.workers[r.Plan.Play] = w
+	b.mu.Unlock()
+	b.wg.Go(func() { w.run(b.ctx) })
+	return w
+}
+
+func (b *Bender) worker(id play.ID) (*worker, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w, ok := b.workers[id]
+	if !ok {
+		return nil, fmt.Errorf("play %q: %w", id, ErrUnknown)
+	}
+	return w, nil
+}
+
+func (b *Bender) forget(id play.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.workers, id)
+}
+
+// Stop shuts the play's machines down and keeps its volumes.
+func (b *Bender) Stop(ctx context.Context, id play.ID) error {
+	return b.change(ctx, id, func(r *Record) { r.Goal, r.Again = GoalStopped, false })
+}
+
+// Restart brings a stopped or failed play up again; a running one is stopped
+// first.
+func (b *Bender) Restart(ctx context.Context, id play.ID) error {
+	return b.change(ctx, id, func(r *Record) {
+		r.Halted = nil
+		if s := r.State(); s == play.Stopped && r.Goal == GoalStopped {
+			r.Goal, r.HostBoot = GoalRunning, b.opts.HostBoot
+			return
+		}
+		r.Goal, r.Again = GoalStopped, true
+	})
+}
+
+// Destroy removes the play and everything it has. It succeeds in every state
+// and twice.
+func (b *Bender) Destroy(ctx context.Context, id play.ID) error {
+	return b.change(ctx, id, func(r *Record) { r.Goal, r.Again = GoalDestroyed, false })
+}
+
+// change makes a new goal durable and wakes the worker.
+func (b *Bender) change(ctx context.Context, id play.ID, f func(r *Record)) error {
+	w, err := b.worker(id)
+	if err != nil {
+		return err
+	}
+	return w.change(ctx, true, f)
+}
+
+// StopMachine shuts one machine down; RestartMachine brings it back.
+func (b *Bender) StopMachine(ctx context.Context, id play.ID, machine string) error {
+	return b.changeMachine(ctx, id, machine, func(w *worker, r *Record) { r.halt(machine) })
+}
+
+// RestartMachine stops a machine that runs, and starts it.
+func (b *Bender) RestartMachine(ctx context.Context, id play.ID, machine string) error {
+	return b.changeMachine(ctx, id, machine, func(w *worker, r *Record) {
+		r.resume(machine)
+		w.renew[machine] = true
+	})
+}
+
+func (b *Bender) changeMachine(ctx context.Context, id play.ID, machine string, f func(w *worker, r *Record)) error {
+	w, err := b.worker(id)
+	if err != nil {
+		return err
+	}
+	if w.index(machine) < 0 {
+		return fmt.Errorf("machine %q of play %q: %w", machine, id, ErrUnknown)
+	}
+	if s := w.status().State(); s != play.Running && s != play.Starting {
+		return fmt.Errorf("cannot change machine %q: play %q is %s", machine, id, s)
+	}
+	return w.change(ctx, false, func(r *Record) { f(w, r) })
+}
+
+// RebootMachine asks a machine's own init to reboot.
+func (b *Bender) RebootMachine(ctx context.Context, id play.ID, machine string) error {
+	agent, err := b.Agent(id, machine)
+	if err != nil {
+		return err
+	}
+	return agent.Shutdown(ctx, "reboot")
+}
+
+// Agent returns the agent of a machine that runs.
+func (b *Bender) Agent(id play.ID, machine string) (Agent, error) {
+	w, err := b.worker(id)
+	if err != nil {
+		return nil, err
+	}
+	m := w.machine(machine)
+	if m == nil {
+		if w.index(machine) < 0 {
+			return nil, fmt.Errorf("machine %q of play %q: %w", machine, id, ErrUnknown)
+		}
+		return nil, fmt.Errorf("machine %q of play %q does not run", machine, id)
+	}
+	return m.agent, nil
+}
+
+// Console returns what a machine wrote to its console over all its boots.
+func (b *Bender) Console(id play.ID, machine string) ([]byte, error) {
+	w, err := b.worker(id)
+	if err != nil {
+		return nil, err
+	}
+	i := w.index(machine)
+	if i < 0 {
+		return nil, fmt.Errorf("machine %q of play %q: %w", machine, id, ErrUnknown)
+	}
+	return w.console(i)
+}
+
+// Status returns where a play stands; ErrUnknown if this host does not have
+// it.
+func (b *Bender) Status(id play.ID) (Record, error) {
+	w, err := b.worker(id)
+	if err != nil {
+		return Record{}, err
+	}
+	return w.status(), nil
+}
+
+// Watch returns a channel that gets a value after every change of a play's
+// status, until stop is called. Values are wake-ups: read Status after each.
+func (b *Bender) Watch(id play.ID) (changes <-chan struct{}, stop func(), err error) {
+	w, err := b.worker(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	changes, stop = w.watch()
+	return changes, stop, nil
+}
+
+// FreeUplink is the lowest uplink index no play of this host uses.
+func (b *Bender) FreeUplink() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	used := make(map[int]bool)
+	for _, w := range b.workers {
+		used[w.plan.Uplink.Index] = true
+	}
+	for i := 0; ; i++ {
+		if !used[i] {
+			return i
+		}
+	}
+}
+
+// known tells whether a play may have things on this host.
+func (b *Bender) known(id string) bool {
+	w, err := b.worker(play.ID(id))
+	return err == nil && w.status().State() != play.Destroyed
+}
