@@ -9,7 +9,22 @@
 // connection) that either side may lose and reopen at any time. The host opens
 // with a handshake line "SANDLOT <nonce>\n" and discards everything it reads
 // until the answer "AGENT <nonce>\n"; then both run yamux on it, the host as
-// client. Each stream starts with one Request from the host and one Response
+// client.
+//
+// Neither side can know what a former session left in the channel, so both
+// ends are written to recover from any stale bytes:
+//   - The host repeats its line (same nonce, preceded by "\n") until it is
+//     answered, now and then behind HandshakePad newlines. A newline is no
+//     valid start of a yamux frame and the pad is longer than any frame, so an
+//     agent that still sits in the old session, even in mid-frame, leaves it.
+//   - The agent answers each nonce once and then skips newlines and repeated
+//     lines until the first yamux byte (0).
+//   - An agent that starts, or that reads bytes it cannot understand, writes
+//     HandshakeHello: no yamux either, so a host that missed the guest's
+//     reboot notices.
+//   - Nobody writes a yamux frame over MaxChunk plus a frame's header.
+//
+// Each stream starts with one Request from the host and one Response
 // from the agent, as frames (see WriteMessage); what follows depends on the
 // operation. The host trusts nothing the agent says: sizes are bounded, text
 // is data.
@@ -100,8 +115,8 @@ const (
 	OpDial      = "dial"      // raw bytes of a TCP connection made inside
 	OpListen    = "listen"    // Accepted messages, one per connection made inside
 	OpAccept    = "accept"    // raw bytes of a connection that OpListen announced
-	OpPut       = "put"       // host sends a tar stream, agent extracts it, then a Response
-	OpGet       = "get"       // agent sends a tar stream
+	OpPut       = "put"       // extract a tar: frames as of OpExec, the tar is stdin, stderr says what failed
+	OpGet       = "get"       // make a tar: frames as of OpExec, the tar is stdout
 	OpAuthorize = "authorize" // add a public key to a user
 	OpPorts     = "ports"     // Response.Ports: listening TCP ports
 	OpShutdown  = "shutdown"  // ask the machine's init to power off or reboot
@@ -125,6 +140,8 @@ type Response struct {
 	Error string `json:"error,omitempty"`
 	Info  *Info  `json:"info,omitempty"`
 	Ports []Port `json:"ports,omitempty"`
+	// Listening is the address OpListen listens on, with its real port.
+	Listening string `json:"listening,omitempty"`
 }
 
 // Info describes the running guest.
@@ -168,7 +185,10 @@ type Accepted struct {
 	ID string `json:"id"`
 }
 
-// Copy names a path in the machine and the user who reads or writes it.
+// Copy names a path in the machine and the user who reads or writes it. For
+// OpPut, Path is the directory to extract below; it is made if missing. For
+// OpGet, it is the file or directory to send; the names in the tar start with
+// the last element of Path.
 type Copy struct {
 	Path string `json:"path"`
 	User string `json:"user,omitempty"`
@@ -211,16 +231,21 @@ type Event struct {
 type FrameType byte
 
 const (
-	FrameStdin    FrameType = 0 // host → agent; empty means end of input
-	FrameStdout   FrameType = 1
-	FrameStderr   FrameType = 2
-	FrameResize   FrameType = 3 // host → agent: JSON TTY
-	FrameSignal   FrameType = 4 // host → agent: signal name like "INT"
-	FrameExit     FrameType = 5 // agent → host: JSON Exit, the last frame
-	MaxFrame                = 64 << 10
-	MaxMessage              = 1 << 20
-	HandshakeHost           = "SANDLOT "
-	HandshakeBack           = "AGENT "
+	FrameStdin     FrameType = 0 // host → agent; empty means end of input
+	FrameStdout    FrameType = 1
+	FrameStderr    FrameType = 2
+	FrameResize    FrameType = 3 // host → agent: JSON TTY
+	FrameSignal    FrameType = 4 // host → agent: signal name like "INT"
+	FrameExit      FrameType = 5 // agent → host: JSON Exit, the last frame
+	MaxFrame                 = 64 << 10
+	MaxMessage               = 1 << 20
+	HandshakeHost            = "SANDLOT "
+	HandshakeBack            = "AGENT "
+	HandshakeHello           = "\nAGENT started\n"
+	// MaxChunk bounds what one write puts on a stream.
+	MaxChunk = 16 << 10
+	// HandshakePad is longer than any yamux frame either side writes.
+	HandshakePad = 20 << 10
 )
 
 // Exit is how a process ended: Code as a shell would give it (128+n for

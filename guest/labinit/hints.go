@@ -1,0 +1,68 @@
+package labinit
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"sandlot/guest/wire"
+)
+
+// networkHints tells the network managers an image may carry what labinit
+// does through netlink, so that they agree or keep away. All but the last are
+// volatile, below /run.
+func (id *identity) networkHints() error {
+	if len(id.config.Interfaces) == 0 {
+		return nil
+	}
+	var errs []error
+	var macs []string
+	for _, n := range id.config.Interfaces {
+		macs = append(macs, "mac:"+n.MAC)
+		// networkd takes the first file in lexical order that matches: 00
+		// wins over netplan's 10. udev reads the .link file.
+		base := "/run/systemd/network/00-sandlot-" + n.Name
+		errs = append(errs,
+			id.tree.write(base+".network", []byte(networkdFile(n, id.config.Nameserver)), rootFile),
+			id.tree.write(base+".link", []byte(linkFile(n)), rootFile))
+	}
+	errs = append(errs, id.tree.write("/run/NetworkManager/conf.d/99-sandlot.conf",
+		[]byte("[keyfile]\nunmanaged-devices="+strings.Join(macs, ";")+"\n"), rootFile))
+	if id.config.Nameserver != "" {
+		errs = append(errs, id.tree.write("/run/systemd/resolved.conf.d/sandlot.conf",
+			[]byte("[Resolve]\nDNS="+id.config.Nameserver+"\n"), rootFile))
+	}
+	if id.tree.exists("/etc/network/interfaces") {
+		errs = append(errs, id.tree.edit("/etc/network/interfaces", rootFile, func(old string) string {
+			return withoutDHCP(old, id.config.Interfaces)
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+func networkdFile(n wire.Interface, nameserver string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[Match]\nMACAddress=%s\n\n[Network]\nAddress=%s\n", n.MAC, n.Address)
+	if n.Gateway != "" {
+		fmt.Fprintf(&b, "Gateway=%s\n", n.Gateway)
+	}
+	if nameserver != "" {
+		fmt.Fprintf(&b, "DNS=%s\n", nameserver)
+	}
+	b.WriteString("LinkLocalAddressing=ipv6\nIPv6AcceptRA=no\n")
+	return b.String()
+}
+
+func linkFile(n wire.Interface) string {
+	return fmt.Sprintf("[Match]\nMACAddress=%s\n\n[Link]\nNamePolicy=\nName=%s\nMACAddressPolicy=none\n", n.MAC, n.Name)
+}
+
+// withoutDHCP stops ifupdown from asking for an address where ours stands.
+func withoutDHCP(text string, interfaces []wire.Interface) string {
+	for _, n := range interfaces {
+		re := regexp.MustCompile(`(?m)^(\s*iface\s+` + regexp.QuoteMeta(n.Name) + `\s+inet\s+)dhcp\b`)
+		text = re.ReplaceAllString(text, "${1}manual")
+	}
+	return text
+}

@@ -1,0 +1,235 @@
+package labinit
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"sandlot/guest/wire"
+)
+
+// mountRoot mounts the root drive at newRoot and grows its filesystem to the
+// drive's size.
+func mountRoot(mods *modules, m wire.Mount) error {
+	if err := waitForDevice(m.Device); err != nil {
+		return err
+	}
+	kind, err := mountFilesystem(mods, m, newRoot)
+	if err != nil {
+		return err
+	}
+	if !m.ReadOnly {
+		if err := grow(m.Device, newRoot, kind); err != nil {
+			warn(fmt.Errorf("cannot grow the root filesystem: %v", err))
+		}
+	}
+	return nil
+}
+
+// mountDrive mounts one of the other drives at its place in the new root, so
+// that it is there for every init; fstab names it for the image's own tools.
+func mountDrive(mods *modules, root tree, m wire.Mount) error {
+	if err := waitForDevice(m.Device); err != nil {
+		return err
+	}
+	dir, err := root.resolve(m.Path)
+	if err != nil {
+		return fmt.Errorf("cannot mount %s: %v", m.Path, err)
+	}
+	kind, err := mountFilesystem(mods, m, dir)
+	if err != nil {
+		return err
+	}
+	if m.ReadOnly {
+		return nil
+	}
+	if err := grow(m.Device, dir, kind); err != nil {
+		return fmt.Errorf("cannot grow the filesystem of %s: %v", m.Device, err)
+	}
+	return nil
+}
+
+func waitForDevice(device string) error {
+	for end := time.Now().Add(deviceWait); ; time.Sleep(2 * time.Millisecond) {
+		if info, err := os.Stat(device); err == nil && info.Mode()&os.ModeDevice != 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("cannot find drive %s: it did not appear within %s", device, deviceWait)
+		}
+	}
+}
+
+func mountFilesystem(mods *modules, m wire.Mount, dir string) (kind string, err error) {
+	kind = m.Filesystem
+	if found, err := probeDevice(m.Device); err == nil && found != "" {
+		kind = found // what is there counts, not what should be
+	}
+	var options string
+	switch kind {
+	case "ext2", "ext3", "ext4":
+		// One driver for all three. The inode tables of a base are left to be
+		// zeroed lazily; doing it would dirty gigabytes of a clone.
+		kind, options = "ext4", "noinit_itable"
+		err = errors.Join(mods.ensure("crc32c_generic"), mods.ensure("ext4"))
+	case "xfs", "btrfs":
+		err = errors.Join(mods.ensure("crc32c_generic"), mods.ensure(kind))
+	case "":
+		return "", fmt.Errorf("cannot mount %s: no filesystem found on it", m.Device)
+	}
+	if err != nil {
+		return "", err
+	}
+	var flags uintptr
+	if m.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if err := unix.Mount(m.Device, dir, kind, flags, options); err != nil {
+		return "", fmt.Errorf("cannot mount %s (%s) at %s: %v", m.Device, kind, m.Path, err)
+	}
+	return kind, nil
+}
+
+// superblock is enough of a device's start to tell its filesystem.
+const superblock = 0x10048
+
+func probeDevice(device string) (string, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return probe(f)
+}
+
+// probe tells the filesystem by its magic number, "" if it knows none.
+func probe(r io.ReaderAt) (string, error) {
+	head := make([]byte, superblock)
+	n, err := r.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	head = head[:n]
+	at := func(offset int, magic string) bool {
+		return len(head) >= offset+len(magic) && string(head[offset:offset+len(magic)]) == magic
+	}
+	switch {
+	case at(0, "XFSB"):
+		return "xfs", nil
+	case at(1080, "\x53\xef"):
+		return "ext4", nil
+	case at(0x10040, "_BHRfS_M"):
+		return "btrfs", nil
+	}
+	return "", nil
+}
+
+// Ioctls of the filesystems' online growing, from the kernel's
+// fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h and include/uapi/linux/btrfs.h.
+const (
+	ext4IocResizeFS     = 0x40086610
+	xfsIocFSGeometryV1  = 0x80705864
+	xfsIocFSGrowFSData  = 0x4010586e
+	btrfsIocResize      = 0x50009403
+	ext4Incompat64Bit   = 0x80
+	growAtLeast         = 16 << 20 // less than a block group is not worth an ioctl
+	xfsGeometryV1Length = 112
+)
+
+// grow makes the filesystem mounted at dir as large as its device.
+func grow(device, dir, kind string) error {
+	dev, err := os.Open(device)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	size, err := dev.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	mounted, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer mounted.Close()
+	fd := mounted.Fd()
+	switch kind {
+	case "ext4":
+		head := make([]byte, 1024)
+		if _, err := dev.ReadAt(head, 1024); err != nil {
+			return err
+		}
+		blocks, blockSize := ext4Size(head)
+		if blockSize == 0 || size-blocks*blockSize < growAtLeast {
+			return nil
+		}
+		want := uint64(size / blockSize)
+		return ioctl(fd, ext4IocResizeFS, unsafe.Pointer(&want))
+	case "xfs":
+		var geometry [xfsGeometryV1Length]byte
+		if err := ioctl(fd, xfsIocFSGeometryV1, unsafe.Pointer(&geometry)); err != nil {
+			return err
+		}
+		blockSize := int64(binary.NativeEndian.Uint32(geometry[0:]))
+		blocks := int64(binary.NativeEndian.Uint64(geometry[32:]))
+		if blockSize == 0 || size-blocks*blockSize < growAtLeast {
+			return nil
+		}
+		want := struct {
+			blocks     uint64
+			maxPercent uint32
+			_          uint32
+		}{uint64(size / blockSize), binary.NativeEndian.Uint32(geometry[28:]), 0}
+		return ioctl(fd, xfsIocFSGrowFSData, unsafe.Pointer(&want))
+	case "btrfs":
+		var args [4096]byte // __s64 fd, then the name
+		copy(args[8:], "max")
+		return ioctl(fd, btrfsIocResize, unsafe.Pointer(&args))
+	}
+	return nil
+}
+
+// ext4Size reads the number of blocks and their size in bytes from an ext4
+// superblock.
+func ext4Size(sb []byte) (blocks, blockSize int64) {
+	if !bytes.Equal(sb[0x38:0x3a], []byte{0x53, 0xef}) {
+		return 0, 0
+	}
+	shift := binary.LittleEndian.Uint32(sb[0x18:])
+	if shift > 6 {
+		return 0, 0
+	}
+	blocks = int64(binary.LittleEndian.Uint32(sb[0x4:]))
+	if binary.LittleEndian.Uint32(sb[0x60:])&ext4Incompat64Bit != 0 {
+		blocks |= int64(binary.LittleEndian.Uint32(sb[0x150:])&0xffff) << 32
+	}
+	return blocks, 1024 << shift
+}
+
+func ioctl(fd uintptr, request uintptr, arg unsafe.Pointer) error {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, request, uintptr(arg)); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// CreditEntropy adds b to the kernel's random pool and counts every bit of it
+// (RNDADDENTROPY of random(4)).
+func CreditEntropy(b []byte) error {
+	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	arg := binary.NativeEndian.AppendUint32(nil, uint32(len(b)*8))
+	arg = binary.NativeEndian.AppendUint32(arg, uint32(len(b)))
+	arg = append(arg, b...)
+	return ioctl(f.Fd(), unix.RNDADDENTROPY, unsafe.Pointer(&arg[0]))
+}
