@@ -546,3 +546,37 @@ func BenchmarkClone(b *testing.B) {
 		})
 	}
 }
+
+func TestInspectFollowsThePool(t *testing.T) {
+	ctx := context.Background()
+	o := testOptions(t)
+	root := filepath.Dir(o.Dir)
+	see := func(ready bool, text string) {
+		t.Helper()
+		s, err := Inspect(o)
+		if err != nil || s.Ready != ready || !strings.Contains(s.Info, text) {
+			t.Errorf("%+v, %v; want ready=%v and %q", s, err, ready, text)
+		}
+	}
+	if ok, _ := hasReflink(root); !ok {
+		see(false, "512 MiB of XFS")
+	}
+	if entries, _ := os.ReadDir(root); len(entries) != 0 {
+		t.Errorf("Inspect made %v", entries)
+	}
+	openImagePool(t, o)
+	see(true, "direct I/O")
+	if err := Unmount(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	see(false, "not mounted now")
+	if err := Destroy(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	o.Size = 1 << 60
+	if ok, _ := hasReflink(root); !ok {
+		if _, err := Inspect(o); err == nil || !strings.Contains(err.Error(), "does not fit") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
