@@ -1,0 +1,253 @@
+// Package control is where requests become plays: who asks, which playground,
+// what may be done. In go users and API requests, out come plans for bender
+// and the API's view of plays. It holds no machine and touches no host.
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"sandlot/api"
+	"sandlot/internal/bender"
+	"sandlot/internal/manifest"
+	"sandlot/internal/plan"
+	"sandlot/internal/play"
+	"sandlot/internal/store"
+)
+
+// Bender is the host that runs the plays.
+type Bender interface {
+	Start(ctx context.Context, p plan.Plan, s bender.Secrets) error
+	Stop(ctx context.Context, id play.ID) error
+	Restart(ctx context.Context, id play.ID) error
+	Destroy(ctx context.Context, id play.ID) error
+	FreeUplink() int
+	Observer
+	Machines
+}
+
+// Observer tells where plays stand.
+type Observer interface {
+	Status(id play.ID) (bender.Record, error)
+	Watch(id play.ID) (changes <-chan struct{}, stop func(), err error)
+	Console(id play.ID, machine string) ([]byte, error)
+}
+
+// Machines changes single machines.
+type Machines interface {
+	StopMachine(ctx context.Context, id play.ID, machine string) error
+	RestartMachine(ctx context.Context, id play.ID, machine string) error
+	RebootMachine(ctx context.Context, id play.ID, machine string) error
+}
+
+// Options are what a Control is made of; all are required unless they say
+// otherwise.
+type Options struct {
+	Store  *store.Store
+	Bender Bender
+	// Facts of this host for a plan, without the uplink index.
+	Facts func(ctx context.Context) (plan.Facts, error)
+	// CheckSource refuses an image that is known not to be there.
+	CheckSource func(ctx context.Context, source string) error
+	// Bases lists the official playgrounds, ReadBase returns one's manifest.
+	Bases    func() []string
+	ReadBase func(name string) ([]byte, error)
+	// Now defaults to time.Now, Random to crypto/rand.
+	Now    func() time.Time
+	Random io.Reader
+}
+
+// Control implements what internal/server asks for.
+type Control struct {
+	opts  Options
+	bases map[string]*manifest.Manifest
+	names []string
+	// starting makes choosing an uplink index and recording it one act.
+	starting sync.Mutex
+}
+
+// New reads the official playgrounds.
+func New(opts Options) (*Control, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Random == nil {
+		opts.Random = rand.Reader
+	}
+	c := &Control{opts: opts, bases: make(map[string]*manifest.Manifest)}
+	for _, name := range opts.Bases() {
+		data, err := opts.ReadBase(name)
+		if err != nil {
+			return nil, err
+		}
+		m, problems := manifest.Parse(name+".yaml", data)
+		if err := problems.Err(); err != nil {
+			return nil, fmt.Errorf("cannot read base playground %q: %w", name, err)
+		}
+		c.bases[name] = m
+		c.names = append(c.names, name)
+	}
+	return c, nil
+}
+
+// Playgrounds lists the official playgrounds; there are no others yet.
+func (c *Control) Playgrounds(_ context.Context, _ api.Me, filter string) ([]api.Playground, error) {
+	list := []api.Playground{}
+	if filter != "" && filter != "base" {
+		return list, nil
+	}
+	for _, name := range c.names {
+		p, err := wirePlayground(c.bases[name])
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// Playground returns an official playground.
+func (c *Control) Playground(_ context.Context, _ api.Me, name string, _ bool) (api.Playground, error) {
+	m, ok := c.bases[name]
+	if !ok {
+		return api.Playground{}, api.Errorf(api.NotFound, "there is no playground %q", name)
+	}
+	return wirePlayground(m)
+}
+
+// Start plans a play, records it and hands it to bender.
+func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (api.Play, error) {
+	base, ok := c.bases[req.Playground]
+	if !ok {
+		return api.Play{}, api.Errorf(api.NotFound, "there is no playground %q", req.Playground)
+	}
+	effective, warnings, err := effective(base, req)
+	if err != nil {
+		return api.Play{}, err
+	}
+	for _, m := range effective.Playground.Machines {
+		for _, d := range m.Drives {
+			if d.Source == "" {
+				continue
+			}
+			if err := c.opts.CheckSource(ctx, d.Source); err != nil {
+				return api.Play{}, api.Errorf(api.Invalid, "%s", err)
+			}
+		}
+	}
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	facts, err := c.opts.Facts(ctx)
+	if err != nil {
+		return api.Play{}, err
+	}
+	facts.UplinkIndex = c.opts.Bender.FreeUplink()
+	id, err := play.NewID(c.opts.Random)
+	if err != nil {
+		return api.Play{}, err
+	}
+	planned, problems := plan.Make(id, effective, facts)
+	if err := invalid(problems); err != nil {
+		return api.Play{}, err
+	}
+	secrets, err := makeSecrets(c.opts.Random, len(planned.Machines))
+	if err != nil {
+		return api.Play{}, err
+	}
+	body, err := json.Marshal(effective)
+	if err != nil {
+		return api.Play{}, err
+	}
+	now := c.opts.Now()
+	row := store.Play{
+		ID: id, Owner: user.ID, Playground: req.Playground, Title: req.Title,
+		Manifest: body, CreatedAt: now, UpdatedAt: now,
+	}
+	if row.Title == "" {
+		row.Title = effective.Title
+	}
+	if err := c.opts.Store.PutPlay(ctx, row); err != nil {
+		return api.Play{}, err
+	}
+	if err := c.opts.Bender.Start(ctx, *planned, secrets); err != nil {
+		return api.Play{}, errors.Join(err, c.opts.Store.DeletePlay(context.WithoutCancel(ctx), id))
+	}
+	p, err := c.view(row)
+	p.Warnings = warnings
+	return p, err
+}
+
+// effective lays a request over its base.
+func effective(base *manifest.Manifest, req api.StartPlay) (*manifest.Manifest, []api.Problem, error) {
+	partial := &manifest.Manifest{Kind: manifest.Kind, Base: req.Playground}
+	err := convert(struct {
+		Machines       []api.MachineSpec       `json:"machines,omitempty"`
+		Networks       []api.Network           `json:"networks,omitempty"`
+		Tabs           []api.Tab               `json:"tabs,omitempty"`
+		InitTasks      map[string]api.InitTask `json:"initTasks,omitempty"`
+		InitConditions *api.InitConditions     `json:"initConditions,omitempty"`
+		RegistryAuth   string                  `json:"registryAuth,omitempty"`
+	}{req.Machines, req.Networks, req.Tabs, req.InitTasks, req.InitConditionSpec, req.RegistryAuth}, &partial.Playground)
+	if err != nil {
+		return nil, nil, api.Errorf(api.Invalid, "cannot read the manifest: %s", err)
+	}
+	m, problems := manifest.Inherit(base, partial)
+	if err := invalid(problems); err != nil {
+		return nil, nil, err
+	}
+	warnings := wireProblems(problems.Warnings())
+	_, problems = m.Choose(req.InitConditions)
+	if err := invalid(problems); err != nil {
+		return nil, nil, err
+	}
+	if len(m.Playground.InitTasks) > 0 {
+		warnings = append(warnings, api.Problem{Path: "playground.initTasks", Message: "init tasks are not run by this version"})
+	}
+	return m, warnings, nil
+}
+
+// invalid is the API's error with every problem, nil if there are only
+// warnings.
+func invalid(problems manifest.Problems) error {
+	errs := problems.Errors()
+	if len(errs) == 0 {
+		return nil
+	}
+	e := api.Errorf(api.Invalid, "the manifest has %d problem(s)", len(errs))
+	e.Problems = wireProblems(errs)
+	return e
+}
+
+func wireProblems(problems manifest.Problems) []api.Problem {
+	var out []api.Problem
+	for _, p := range problems {
+		out = append(out, api.Problem{Path: p.Path, Line: p.Line, Column: p.Column, Message: p.Message, Fix: p.Fix})
+	}
+	return out
+}
+
+// convert goes between the wire types and the manifest's, whose JSON forms are
+// the same by contract.
+func convert(from, to any) error {
+	body, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, to)
+}
+
+func wirePlayground(m *manifest.Manifest) (api.Playground, error) {
+	var p api.Playground
+	if err := convert(m.Playground, &p); err != nil {
+		return p, fmt.Errorf("cannot show playground %q: %w", m.Name, err)
+	}
+	p.Name, p.Base, p.Title, p.Description = m.Name, m.Base, m.Title, m.Description
+	p.Categories, p.Markdown, p.Cover = m.Categories, m.Markdown, m.Cover
+	return p, nil
+}
