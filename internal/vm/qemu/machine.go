@@ -79,8 +79,13 @@ func (m *machine) dial(ctx context.Context) (*monitor, error) {
 		}
 	}()
 	monitor, err := dialMonitor(ctx, filepath.Join(m.spec.Dir, socketQMP))
-	if err != nil && m.gone() {
-		return nil, fmt.Errorf("QEMU %s", m.process.Status())
+	if err != nil {
+		// A QEMU that is ending hangs up first.
+		select {
+		case <-m.process.Done():
+			return nil, fmt.Errorf("QEMU %s", m.process.Status())
+		case <-time.After(againTime):
+		}
 	}
 	return monitor, err
 }

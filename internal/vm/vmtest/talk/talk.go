@@ -35,11 +35,24 @@ type Guest interface {
 	Leave(how string) error
 }
 
-// Serve answers requests from rw until reading fails.
+// Serve answers requests from rw until reading fails. The verb "last" stores
+// what to leave by then: a test uses it to have a guest leave unseen.
 func Serve(rw io.ReadWriter, guest Guest) error {
+	last := ""
+	err := serve(rw, guest, &last)
+	if last != "" {
+		err = errors.Join(err, guest.Leave(last))
+	}
+	return err
+}
+
+func serve(rw io.ReadWriter, guest Guest, last *string) error {
 	lines := bufio.NewScanner(rw)
 	for lines.Scan() {
 		verb, argument, _ := strings.Cut(lines.Text(), " ")
+		if verb == "last" {
+			*last, verb = argument, "echo"
+		}
 		answer, err := serveOne(guest, verb, argument)
 		line := []byte("ok ")
 		if err != nil {
