@@ -50,11 +50,13 @@ func (e *Error) Error() string {
 // Problem is one finding about a manifest: where, what is wrong, and what
 // would be right. Line and Column count from 1; 0 means unknown.
 type Problem struct {
-	Path    string `json:"path"`
-	Line    int    `json:"line,omitempty"`
-	Column  int    `json:"column,omitempty"`
-	Message string `json:"message"`
-	Fix     string `json:"fix,omitempty"`
+	// Severity is "error" (or empty) or "warning".
+	Severity string `json:"severity,omitempty"`
+	Path     string `json:"path"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Message  string `json:"message"`
+	Fix      string `json:"fix,omitempty"`
 }
 
 // String is "line:column: path: message (fix)", leaving out what is unknown.

@@ -1,0 +1,27 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"sandlot/api"
+)
+
+func (a *App) playgroundPersist() *cobra.Command {
+	return &cobra.Command{
+		Use:               "persist PLAY",
+		Short:             "Keep a play's disks when its time is up",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completePlays,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if _, err := c.Act(cmd.Context(), args[0], api.Action{Action: api.ActionMakePersistent}); err != nil {
+				return err
+			}
+			a.say(false, "Play %s is persistent.", args[0])
+			return nil
+		},
+	}
+}

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sandlot/api"
+	"sandlot/client"
+	"sandlot/internal/play"
+)
+
+func (a *App) playgroundRestart() *cobra.Command {
+	var quiet, ssh bool
+	var login login
+	cmd := &cobra.Command{
+		Use:               "restart PLAY|TITLE",
+		Short:             "Start a stopped play again, with its disks",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completePlays,
+	}
+	format := outputFlag(cmd, "id", "json")
+	f := cmd.Flags()
+	f.BoolVarP(&quiet, "quiet", "q", false, "print the play's id alone")
+	f.BoolVar(&ssh, "ssh", false, "end in a shell on the machine")
+	f.StringVarP(&login.machine, "machine", "m", "", "machine for --ssh (default: the first)")
+	f.StringVarP(&login.user, "user", "u", "", "user for --ssh (default: the machine's default user)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		id, err := byTitle(ctx, c, args[0])
+		if err != nil {
+			return err
+		}
+		p, err := c.Act(ctx, id, api.Action{Action: api.ActionRestart})
+		if err != nil {
+			return err
+		}
+		if p, err = a.await(ctx, c, p, waits{running: true, ready: true}, quiet); err != nil {
+			return err
+		}
+		if ssh {
+			return a.runSSH(ctx, c, p, login, nil)
+		}
+		if format.value == "json" {
+			return printAs(a.Out, "json", p)
+		}
+		_, err = fmt.Fprintln(a.Out, p.ID)
+		return err
+	}
+	return cmd
+}
+
+// byTitle returns the id of the one kept play whose title starts with what is
+// not an id.
+func byTitle(ctx context.Context, c *client.Client, idOrTitle string) (string, error) {
+	if _, err := play.ParseID(idOrTitle); err == nil {
+		return idOrTitle, nil
+	}
+	kept, err := c.Plays(ctx, true)
+	if err != nil {
+		return "", err
+	}
+	var ids, titles []string
+	for _, p := range kept {
+		if strings.HasPrefix(p.Title, idOrTitle) {
+			ids = append(ids, p.ID)
+			titles = append(titles, p.Title)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return "", fmt.Errorf("there is no play with a title that starts with %q", idOrTitle)
+	case 1:
+		return ids[0], nil
+	}
+	return "", fmt.Errorf("several plays have a title that starts with %q: %s", idOrTitle, strings.Join(titles, ", "))
+}

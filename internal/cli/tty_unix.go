@@ -1,0 +1,10 @@
+//go:build unix
+
+package cli
+
+import (
+	"os"
+	"syscall"
+)
+
+var resizeSignals = []os.Signal{syscall.SIGWINCH}
