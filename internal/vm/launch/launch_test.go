@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"sandlot/internal/labtest"
@@ -120,20 +119,24 @@ func TestStartConfines(t *testing.T) {
 
 func TestStartEntersNetNS(t *testing.T) {
 	c := sleeper(t)
-	name := fmt.Sprintf("sandlot-test-%d", os.Getpid())
+	c.NetNS = filepath.Join(t.TempDir(), "netns")
+	if err := os.WriteFile(c.NetNS, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	err := onThread(func() error {
-		_, err := netns.NewNamed(name)
-		return err
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), c.NetNS, "", unix.MS_BIND, "")
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := netns.DeleteNamed(name); err != nil {
+		if err := unix.Unmount(c.NetNS, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
-	c.NetNS = "/run/netns/" + name
 	p, err := Launcher{}.Start(testContext(t), c)
 	if err != nil {
 		t.Fatal(err)

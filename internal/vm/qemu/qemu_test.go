@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"sandlot/internal/labtest"
@@ -46,14 +45,20 @@ func newWorld(t *testing.T, options Options) *world {
 	t.Helper()
 	labtest.Require(t, labtest.Root, labtest.VM)
 	w := &world{options: options, kernel: vmtest.Kernel(t), initramfs: testInitramfs(t)}
-	name := fmt.Sprintf("sandlot-qemutest-%d-%d", os.Getpid(), time.Now().UnixNano())
-	w.netns = "/run/netns/" + name
-	inNetNS(t, "", func() error {
-		_, err := netns.NewNamed(name)
-		return err
+	// Not below /run/netns: whoever uses "ip netns" meanwhile binds that onto
+	// itself, and what was mounted in it can no longer be removed.
+	w.netns = filepath.Join(t.TempDir(), "netns")
+	if err := os.WriteFile(w.netns, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inNetNS(t, "/proc/self/ns/net", func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), w.netns, "", unix.MS_BIND, "")
 	})
 	t.Cleanup(func() {
-		if err := netns.DeleteNamed(name); err != nil {
+		if err := unix.Unmount(w.netns, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 		if left, err := (&launch.Cgroups{}).List(testCgroup); err != nil || len(left) > 0 {
@@ -80,9 +85,6 @@ func newWorld(t *testing.T, options Options) *world {
 // does to the thread's namespace ends with it.
 func inNetNS(t *testing.T, path string, f func() error) {
 	t.Helper()
-	if path == "" {
-		path = "/proc/self/ns/net"
-	}
 	if err := launch.InNetNS(path, f); err != nil {
 		t.Fatal(err)
 	}

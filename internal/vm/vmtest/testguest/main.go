@@ -187,7 +187,7 @@ func (guest) Ping(address string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := net.Dial("ip4:icmp", to.String())
+	conn, err := net.ListenPacket("ip4:icmp", "0.0.0.0")
 	if err != nil {
 		return err
 	}
@@ -199,12 +199,12 @@ func (guest) Ping(address string) error {
 	request[2], request[3] = byte(sum>>8), byte(sum)
 	answer := make([]byte, 1500)
 	for range 50 {
-		if _, err := conn.Write(request); err != nil {
+		if _, err := conn.WriteTo(request, &net.IPAddr{IP: to.AsSlice()}); err != nil {
 			return err
 		}
 		conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		for {
-			n, err := conn.Read(answer)
+			n, _, err := conn.ReadFrom(answer)
 			if err != nil {
 				break
 			}
