@@ -1,0 +1,590 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sandlot/api"
+	"sandlot/internal/gateway"
+	"sandlot/internal/play"
+	"sandlot/internal/server"
+	"sandlot/internal/server/servertest"
+)
+
+func body(t *testing.T, res *http.Response) string {
+	t.Helper()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// ask sends a request as the reference client does: no Content-Type, no Accept.
+func ask(t *testing.T, l *servertest.Lab, method, path, in string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequest(method, l.HTTP.URL+path, strings.NewReader(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Request(t, req)
+}
+
+func decode[T any](t *testing.T, res *http.Response) T {
+	t.Helper()
+	var v T
+	if res.StatusCode/100 != 2 {
+		t.Fatalf("%s %s: %s: %s", res.Request.Method, res.Request.URL.Path, res.Status, body(t, res))
+	}
+	if err := json.NewDecoder(res.Body).Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestEveryUserRouteWantsCredentials(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	for _, rt := range []struct{ method, path string }{
+		{"GET", "/api/auth/me?authenticate=true"}, {"DELETE", "/api/sessions/s1"}, {"GET", "/api/sessions/s1"},
+		{"GET", "/api/playgrounds"}, {"GET", "/api/playgrounds/flexbox"},
+		{"GET", "/api/plays"}, {"POST", "/api/plays"}, {"GET", "/api/plays/" + string(id)},
+		{"POST", "/api/plays/" + string(id) + "/actions"}, {"GET", "/api/plays/" + string(id) + "/tasks"},
+		{"POST", "/api/plays/" + string(id) + "/conns"}, {"POST", "/api/plays/" + string(id) + "/tunnels"},
+		{"POST", "/api/plays/" + string(id) + "/terminals"},
+		{"GET", "/conns/x"}, {"GET", "/terminals/x"}, {"GET", "/t/x/login?code=x"}, {"GET", "/t/x/tunnels/OjIy"},
+	} {
+		for _, token := range []string{"", "wrong"} {
+			req, _ := http.NewRequest(rt.method, l.HTTP.URL+rt.path, nil)
+			if token != "" {
+				req.SetBasicAuth(servertest.Session, token)
+			}
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s %s with token %q: %s, want 401", rt.method, rt.path, token, res.Status)
+			}
+		}
+	}
+}
+
+func TestBodies(t *testing.T) {
+	l := servertest.New(t)
+	id := string(l.Add("", "m1"))
+	for _, tt := range []struct {
+		name, method, path, in string
+		status                 int
+		want                   string
+	}{
+		{"health", "GET", "/healthz", "", 200, `"ok"`},
+		{"me", "GET", "/api/auth/me?authenticate=true", "", 200, `"id":"u-1"`},
+		{"own session", "GET", "/api/sessions/s1", "", 200, `"authenticated":true`},
+		{"no browser login yet", "POST", "/api/sessions", "", 501, "auth login -s"},
+		{"double slash", "GET", "//api/plays", "", 200, `"id":"` + id},
+		{"double slash POST", "POST", "//api/plays/" + id + "/actions", `{"action":"stop"}`, 200, `"STOPPED"`},
+		{"tasks is an object", "GET", "/api/plays/" + id, "", 200, `"tasks":{}`},
+		{"no tasks is a list", "GET", "/api/plays/" + id + "/tasks", "", 200, "[]"},
+		{"unknown path", "GET", "/api/nosuch", "", 404, "no GET /api/nosuch"},
+		{"bad id", "GET", "/api/plays/xyz", "", 404, "no play"},
+		{"unknown play", "GET", "/api/plays/ffffffffffffffffffffffff", "", 404, "no play"},
+		{"empty body", "POST", "/api/plays", "", 400, "no body"},
+		{"not JSON", "POST", "/api/plays", "kind: playground", 400, "cannot read request"},
+		{"wrong type", "POST", "/api/plays", `{"playground":7}`, 400, "playground"},
+		{"old kernel form", "POST", "/api/plays", `{"playground":"flexbox","machines":[{"name":"a","kernel":"6.1"}]}`, 200, `"name":"a"`},
+		{"unknown action", "POST", "/api/plays/" + id + "/actions", `{"action":"fly"}`, 400, `no action "fly"`},
+		{"title", "POST", "/api/plays/" + id + "/actions", `{"action":"set_title","title":"demo"}`, 200, `"title":"demo"`},
+		{"lifetime", "POST", "/api/plays/" + id + "/actions", `{"action":"set_max_play_time","maxPlayTimeMinutes":90}`, 200, `"expiresIn":5400000`},
+		{"no lifetime", "POST", "/api/plays/" + id + "/actions", `{"action":"set_max_play_time"}`, 400, "1 to"},
+		{"consoles", "POST", "/api/plays/" + id + "/actions", `{"action":"machine.console.list","machine":"m1"}`, 200, `{"consoles":["boot-1","boot-2"]}`},
+		{"console", "POST", "/api/plays/" + id + "/actions", `{"action":"machine.console.read","machine":"m1","console":"boot-1"}`, 200, "m1 boot-1 line 30"},
+		{"machine", "POST", "/api/plays/" + id + "/actions", `{"action":"machine.reboot","machine":"m1"}`, 200, `"id"`},
+		{"no machine", "POST", "/api/plays/" + id + "/actions", `{"action":"machine.reboot","machine":"m9"}`, 404, "m9"},
+		{"too large", "POST", "/api/plays", `{"playground":"` + strings.Repeat("x", 5<<20) + `"}`, 400, "bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			res := ask(t, l, tt.method, tt.path, tt.in)
+			if got := body(t, res); res.StatusCode != tt.status || !strings.Contains(got, tt.want) {
+				t.Errorf("%s: %s; want %d with %q", res.Status, got, tt.status, tt.want)
+			}
+		})
+	}
+}
+
+// labctl api --input streams its body.
+func TestChunkedBody(t *testing.T) {
+	l := servertest.New(t)
+	id := string(l.Add("", "m1"))
+	req, _ := http.NewRequest("POST", l.HTTP.URL+"/api/plays/"+id+"/actions", io.MultiReader(strings.NewReader(`{"action":"set_title",`), strings.NewReader(`"title":"x"}`)))
+	if p := decode[api.Play](t, l.Request(t, req)); p.Title != "x" {
+		t.Errorf("title is %q", p.Title)
+	}
+}
+
+func TestRefusalsAsTextAndJSON(t *testing.T) {
+	l := servertest.New(t)
+	refusal := api.Errorf(api.Invalid, "the manifest has 1 problem")
+	refusal.Problems = []api.Problem{{Path: "playground.machines[0].name", Line: 3, Column: 7, Message: "bad", Fix: "good"}}
+	l.Refuse = refusal
+	if got := body(t, ask(t, l, "POST", "/api/plays", `{"playground":"x"}`)); got != "the manifest has 1 problem\n3:7: playground.machines[0].name: bad (good)\n" {
+		t.Errorf("text: %q", got)
+	}
+	req, _ := http.NewRequest("POST", l.HTTP.URL+"/api/plays", strings.NewReader(`{"playground":"x"}`))
+	req.Header.Set("Accept", "application/json")
+	res := l.Request(t, req)
+	if got, want := strings.TrimSpace(body(t, res)), `{"error":"the manifest has 1 problem","kind":"invalid","problems":[{"path":"playground.machines[0].name","line":3,"column":7,"message":"bad","fix":"good"}]}`; got != want || res.StatusCode != 400 {
+		t.Errorf("JSON: %s %s", res.Status, got)
+	}
+	l.Refuse = errors.New("disk on fire")
+	if res := ask(t, l, "POST", "/api/plays", `{"playground":"x"}`); res.StatusCode != 500 {
+		t.Errorf("internal error: %s", res.Status)
+	}
+}
+
+func dial(t *testing.T, url string, header http.Header) *websocket.Conn {
+	t.Helper()
+	ws, res, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		t.Fatalf("dial %s: %v (%v)", url, err, res)
+	}
+	t.Cleanup(func() { ws.CloseNow() })
+	return ws
+}
+
+func read(t *testing.T, ws *websocket.Conn) api.ConnMessage {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, raw, err := ws.Read(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m api.ConnMessage
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// until reads messages until one fits.
+func until(t *testing.T, ws *websocket.Conn, fits func(api.ConnMessage) bool) {
+	t.Helper()
+	for !fits(read(t, ws)) {
+	}
+}
+
+func TestConnection(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	l.Change(id, func(p *api.Play) { p.Tasks["a"] = api.PlayTask{Name: "a", Init: true, Status: api.TaskCreated} })
+	reply := decode[api.Conn](t, ask(t, l, "POST", "/api/plays/"+string(id)+"/conns", ""))
+	if !strings.HasPrefix(reply.URL, "ws://127.0.0.1:") {
+		t.Fatalf("url is %q", reply.URL)
+	}
+	// The reference client's malformed origin; and the same URL twice.
+	dial(t, reply.URL, http.Header{"Origin": {"https://cli.http://localhost:8080"}}).CloseNow()
+	ws := dial(t, reply.URL, http.Header{"Origin": {"https://cli.http://localhost:8080"}})
+	if m := read(t, ws); m.Kind != api.KindStatus || m.Status.State() != "CREATED" || len(m.Status.Machines) != 1 {
+		t.Errorf("first message: %+v", m)
+	}
+	if m := read(t, ws); m.Kind != api.KindTask || m.Task.Name != "a" || m.Task.Status != api.TaskCreated {
+		t.Errorf("second message: %+v", m)
+	}
+	if m := read(t, ws); m.Kind != api.KindStatus {
+		t.Errorf("repeat: %+v", m)
+	}
+	l.Change(id, func(p *api.Play) { p.Tasks["a"] = api.PlayTask{Name: "a", Init: true, Status: api.TaskCompleted} })
+	until(t, ws, func(m api.ConnMessage) bool { return m.Kind == api.KindTask && m.Task.Status == api.TaskCompleted })
+	l.Condition(id, "m1", api.ConditionReady, 1)
+	until(t, ws, func(m api.ConnMessage) bool {
+		if m.Kind == api.KindTask {
+			t.Errorf("an unchanged task was sent again: %+v", m.Task)
+			return true
+		}
+		s, _ := m.Status.Machine("m1")
+		return s.Is(api.ConditionReady)
+	})
+	l.State(id, play.Failed)
+	until(t, ws, func(m api.ConnMessage) bool { return m.Status.State() == "FAILED" })
+	if _, _, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		t.Errorf("after FAILED: %v, want close 1000", err)
+	}
+}
+
+func TestShutdownClosesSockets(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	srv := server.New(server.Options{Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, Gateway: l.Gateway})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ctx, 10*time.Second, listener) }()
+
+	req, _ := http.NewRequest("POST", "http://"+listener.Addr().String()+"/api/plays/"+string(id)+"/conns", nil)
+	ws := dial(t, decode[api.Conn](t, l.Request(t, req)).URL, nil)
+	read(t, ws)
+	cancel()
+	for {
+		if _, _, err := ws.Read(t.Context()); err != nil {
+			if websocket.CloseStatus(err) != websocket.StatusGoingAway {
+				t.Errorf("on shutdown: %v, want close 1001", err)
+			}
+			break
+		}
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+func TestPublicURL(t *testing.T) {
+	l := servertest.New(t)
+	l.Server.PublicURL = "https://labs.example.org"
+	id := l.Add("", "m1")
+	if reply := decode[api.Conn](t, ask(t, l, "POST", "/api/plays/"+string(id)+"/conns", "")); !strings.HasPrefix(reply.URL, "wss://labs.example.org/conns/") {
+		t.Errorf("url is %q", reply.URL)
+	}
+}
+
+// openTunnel returns the tunnel's base URL and cookie.
+func openTunnel(t *testing.T, l *servertest.Lab, id play.ID) (base, cookie string) {
+	t.Helper()
+	reply := decode[api.Tunnel](t, ask(t, l, "POST", "/api/plays/"+string(id)+"/tunnels", `{"machine":"","port":0,"access":"private","generateLoginUrl":true,"sshUser":"","sshPubKey":""}`))
+	for range 2 { // the link tolerates repeats
+		res, err := http.Get(reply.LoginURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if len(res.Cookies()) != 1 || res.Cookies()[0].Name != ".ixcondsess" {
+			t.Fatalf("login: %s, cookies %v", res.Status, res.Cookies())
+		}
+		cookie = res.Cookies()[0].Value
+	}
+	return reply.URL, cookie
+}
+
+func socket(t *testing.T, base, cookie, payload string) (*websocket.Conn, int) {
+	t.Helper()
+	address := "ws" + strings.TrimPrefix(base, "http") + "/tunnels/" + base64.StdEncoding.EncodeToString([]byte(payload))
+	ws, res, err := websocket.Dial(t.Context(), address, &websocket.DialOptions{HTTPHeader: http.Header{"Cookie": {".ixcondsess=" + cookie}}})
+	if err != nil {
+		if res == nil {
+			t.Fatal(err)
+		}
+		return nil, res.StatusCode
+	}
+	t.Cleanup(func() { ws.CloseNow() })
+	return ws, http.StatusSwitchingProtocols
+}
+
+// service answers one connection after another with serve.
+func service(t *testing.T, serve func(net.Conn)) (port string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(c)
+		}
+	}()
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func TestTunnelForward(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	l.Ready(id)
+	base, cookie := openTunnel(t, l, id)
+	echo := service(t, func(c net.Conn) { defer c.Close(); _, _ = io.Copy(c, c) })
+
+	for _, payload := range []string{":" + echo, "127.0.0.1:" + echo, "dial:127.0.0.1:" + echo, " :" + echo + "\n"} {
+		ws, status := socket(t, base, cookie, payload)
+		if ws == nil {
+			t.Fatalf("payload %q: %d", payload, status)
+		}
+		conn := websocket.NetConn(t.Context(), ws, websocket.MessageBinary)
+		sent := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
+		go func() { _, _ = conn.Write(sent) }()
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("payload %q: echo differs: %v", payload, err)
+		}
+	}
+
+	t.Run("the target's end closes the socket properly after the last byte", func(t *testing.T) {
+		hello := service(t, func(c net.Conn) { _, _ = c.Write([]byte("bye")); c.Close() })
+		ws, _ := socket(t, base, cookie, ":"+hello)
+		if _, msg, err := ws.Read(t.Context()); err != nil || string(msg) != "bye" {
+			t.Fatalf("got %q, %v", msg, err)
+		}
+		if _, _, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+			t.Errorf("got %v, want close 1000", err)
+		}
+	})
+	t.Run("a client that drops TCP ends the target's connection", func(t *testing.T) {
+		ended := make(chan struct{})
+		port := service(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c); close(ended) })
+		ws, _ := socket(t, base, cookie, ":"+port)
+		ws.CloseNow()
+		<-ended
+	})
+	t.Run("a text message is refused", func(t *testing.T) {
+		ws, _ := socket(t, base, cookie, ":"+echo)
+		if err := ws.Write(t.Context(), websocket.MessageText, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusUnsupportedData {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("fifty at once", func(t *testing.T) {
+		var conns []net.Conn
+		for range 50 {
+			ws, _ := socket(t, base, cookie, ":"+echo)
+			conns = append(conns, websocket.NetConn(t.Context(), ws, websocket.MessageBinary))
+		}
+		for i, c := range conns {
+			if _, err := c.Write([]byte{byte(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, c := range conns {
+			var b [1]byte
+			if _, err := io.ReadFull(c, b[:]); err != nil || b[0] != byte(i) {
+				t.Fatalf("connection %d: %v, %v", i, b, err)
+			}
+		}
+	})
+}
+
+func TestTunnelRefusals(t *testing.T) {
+	l := servertest.New(t)
+	id, other := l.Add("", "m1"), l.Add("", "m1")
+	l.Ready(id)
+	l.Ready(other)
+	base, cookie := openTunnel(t, l, id)
+	_, foreign := openTunnel(t, l, other)
+	closed := service(t, func(net.Conn) {})
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	l.Dialer = func(context.Context, string) (net.Conn, error) { return nil, errors.New("connection refused") }
+	for _, tt := range []struct {
+		name, cookie, payload string
+		status                int
+	}{
+		{"no cookie", "", ":22", 401},
+		{"wrong cookie", "x", ":22", 401},
+		{"cookie of another play", foreign, ":22", 401},
+		{"no colon", cookie, "22", 400},
+		{"no port", cookie, "host:", 400},
+		{"port too large", cookie, "host:65536", 400},
+		{"refused target", cookie, ":" + closed, 502},
+		{"unknown connection", cookie, "connect:0123", 404},
+		{"taken port", cookie, "listen:" + taken.Addr().String(), 409},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if ws, status := socket(t, base, tt.cookie, tt.payload); ws != nil || status != tt.status {
+				t.Errorf("status %d, want %d", status, tt.status)
+			}
+		})
+	}
+	if res, err := http.Get(base + "/login?code=wrong"); err != nil || res.StatusCode != 401 || len(res.Cookies()) != 0 {
+		t.Errorf("login with a wrong code: %v %v", res, err)
+	}
+	l.Gateway.Revoke(id)
+	if _, status := socket(t, base, cookie, ":22"); status != 401 {
+		t.Errorf("after the play's end: %d, want 401", status)
+	}
+}
+
+func TestNoSSHMachine(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	l.Change(id, func(p *api.Play) { p.Machines[0].NoSSH = true })
+	l.Ready(id)
+	base, cookie := openTunnel(t, l, id)
+	if _, status := socket(t, base, cookie, ":22"); status != 403 {
+		t.Errorf("port 22: %d", status)
+	}
+	if _, status := socket(t, base, cookie, "127.0.0.1:022"); status != 403 {
+		t.Errorf("port 022: %d", status)
+	}
+	if res := ask(t, l, "POST", "/api/plays/"+string(id)+"/terminals", `{}`); res.StatusCode != 403 {
+		t.Errorf("terminal: %s", res.Status)
+	}
+}
+
+func TestTunnelReverse(t *testing.T) {
+	l := servertest.New(t)
+	l.Gateway.PendingFor = 200 * time.Millisecond
+	id := l.Add("", "m1")
+	l.Ready(id)
+	base, cookie := openTunnel(t, l, id)
+	probe, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := probe.Addr().String()
+	probe.Close()
+	control, _ := socket(t, base, cookie, "listen:"+address)
+	if control == nil {
+		t.Fatal("cannot listen")
+	}
+	inside, err := net.Dial("tcp", address) // bound before the upgrade was answered
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	kind, raw, err := control.Read(t.Context())
+	var m api.TunnelConnect
+	if err != nil || kind != websocket.MessageText || json.Unmarshal(raw, &m) != nil || m.Type != "connect" || len(m.CID) != 32 {
+		t.Fatalf("control message %q: %v", raw, err)
+	}
+	ws, _ := socket(t, base, cookie, "connect:"+m.CID)
+	conn := websocket.NetConn(t.Context(), ws, websocket.MessageBinary)
+	if _, err := conn.Write([]byte("hi")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 2)
+	if _, err := io.ReadFull(inside, got); err != nil || string(got) != "hi" {
+		t.Fatalf("inside got %q, %v", got, err)
+	}
+	if _, status := socket(t, base, cookie, "connect:"+m.CID); status != 404 {
+		t.Errorf("used cid: %d", status)
+	}
+
+	// Nobody fetches this one: it is dropped.
+	dropped, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dropped.Close()
+	if _, err := dropped.Read(got); !errors.Is(err, io.EOF) {
+		t.Errorf("unfetched connection: %v, want its end", err)
+	}
+
+	// The control socket's end releases the port; what is open lives on.
+	control.CloseNow()
+	for {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			l.Close()
+			break
+		}
+	}
+	if _, err := inside.Write([]byte("yo")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "yo" {
+		t.Errorf("data socket after the control's end: %q, %v", got, err)
+	}
+}
+
+func TestTunnelHolds(t *testing.T) {
+	l := servertest.New(t)
+	l.Gateway.Hold, l.Gateway.MinHold = 300*time.Millisecond, 400*time.Millisecond
+	id := l.Add("", "m1")
+	path := "/api/plays/" + string(id) + "/tunnels"
+	start := time.Now()
+	res := ask(t, l, "POST", path, `{}`)
+	if took := time.Since(start); res.StatusCode != 503 || took < 400*time.Millisecond || res.Close {
+		t.Errorf("while booting: %s after %s, Connection: close is %v", res.Status, took, res.Close)
+	}
+	l.Gateway.Hold = time.Minute
+	done := make(chan int, 1)
+	go func() {
+		req, _ := http.NewRequest("POST", l.HTTP.URL+path, strings.NewReader(`{}`))
+		req.SetBasicAuth(servertest.Session, servertest.Token)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			done <- 0
+			return
+		}
+		res.Body.Close()
+		done <- res.StatusCode
+	}()
+	l.Ready(id)
+	if status := <-done; status != 200 {
+		t.Errorf("held request: %d", status)
+	}
+	l.State(id, play.Stopped)
+	if res := ask(t, l, "POST", path, `{}`); res.StatusCode != 409 {
+		t.Errorf("stopped play: %s", res.Status)
+	}
+	l.State(id, play.Destroyed)
+	if res := ask(t, l, "POST", path, `{}`); res.StatusCode != 410 {
+		t.Errorf("destroyed play: %s", res.Status)
+	}
+}
+
+func TestTunnelKeys(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	l.Ready(id)
+	for _, key := range []string{"nonsense", "ssh-ed25519 AAAA", "a\nb"} {
+		in, _ := json.Marshal(api.TunnelRequest{SSHUser: "root", SSHPubKey: key})
+		if res := ask(t, l, "POST", "/api/plays/"+string(id)+"/tunnels", string(in)); res.StatusCode != 400 {
+			t.Errorf("key %q: %s", key, res.Status)
+		}
+	}
+	if res := ask(t, l, "POST", "/api/plays/"+string(id)+"/tunnels", `{"machine":"m9"}`); res.StatusCode != 404 || !strings.Contains(body(t, res), "m1") {
+		t.Errorf("unknown machine: %s", res.Status)
+	}
+}
+
+func TestTerminalIsSingleUse(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	l.Ready(id)
+	reply := decode[api.Conn](t, ask(t, l, "POST", "/api/plays/"+string(id)+"/terminals", `{"command":"fail"}`))
+	ws := dial(t, reply.URL, nil)
+	var got []string
+	for {
+		_, msg, err := ws.Read(t.Context())
+		if err != nil {
+			if websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+				t.Errorf("end: %v", err)
+			}
+			break
+		}
+		got = append(got, string(rune('0'+msg[0]))+string(msg[1:]))
+	}
+	if want := "2it failed\n|5{\"code\":7}"; strings.Join(got, "|") != want {
+		t.Errorf("frames %q, want %q", got, want)
+	}
+	u, _ := url.Parse(reply.URL)
+	if res, err := http.Get("http://" + u.Host + u.Path); err != nil || res.StatusCode != 401 {
+		t.Errorf("second use: %v %v", res, err)
+	}
+}
+
+var _ gateway.Machines = (*servertest.Lab)(nil)

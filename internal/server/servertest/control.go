@@ -1,0 +1,226 @@
+package servertest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sandlot/api"
+	"sandlot/internal/play"
+)
+
+// Authenticate knows one session.
+func (l *Lab) Authenticate(_ context.Context, sessionID, token string) (api.Me, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if sessionID != Session || token != Token || l.ended[sessionID] {
+		return api.Me{}, api.Errorf(api.Unauthenticated, "authentication required")
+	}
+	return api.Me{ID: UserID}, nil
+}
+
+// EndSession ends any session.
+func (l *Lab) EndSession(_ context.Context, _ api.Me, sessionID string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended[sessionID] = true
+	return nil
+}
+
+// Playgrounds returns the catalog.
+func (l *Lab) Playgrounds(context.Context, api.Me, string) ([]api.Playground, error) {
+	return l.Catalog, nil
+}
+
+// Playground finds one by name.
+func (l *Lab) Playground(_ context.Context, _ api.Me, name string, _ bool) (api.Playground, error) {
+	for _, pg := range l.Catalog {
+		if pg.Name == name {
+			return pg, nil
+		}
+	}
+	return api.Playground{}, api.Errorf(api.NotFound, "there is no playground %q", name)
+}
+
+// Start adds a play with the request's machines, or one called "m1".
+func (l *Lab) Start(_ context.Context, _ api.Me, req api.StartPlay) (api.Play, error) {
+	l.mu.Lock()
+	l.started = append(l.started, req)
+	refuse, boot := l.Refuse, l.Boot
+	l.mu.Unlock()
+	if refuse != nil {
+		return api.Play{}, refuse
+	}
+	names := []string{"m1"}
+	if len(req.Machines) > 0 {
+		names = nil
+		for _, m := range req.Machines {
+			names = append(names, m.Name)
+		}
+	}
+	id := l.Add(req.Title, names...)
+	if len(req.InitTasks) > 0 {
+		l.Change(id, func(p *api.Play) {
+			for name, t := range req.InitTasks {
+				p.Tasks[name] = api.PlayTask{Name: name, Init: t.Init, Status: api.TaskCreated}
+			}
+		})
+	}
+	p := l.Play(id)
+	if boot != nil {
+		go boot(l, id)
+	}
+	return p, nil
+}
+
+// List returns all plays.
+func (l *Lab) List(context.Context, api.Me, bool) ([]api.Play, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []api.Play
+	for _, id := range l.order {
+		out = append(out, copyOf(l.plays[id]))
+	}
+	return out, nil
+}
+
+// Get finds a play.
+func (l *Lab) Get(_ context.Context, _ api.Me, id play.ID) (api.Play, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.plays[id]
+	if !ok {
+		return api.Play{}, api.Errorf(api.NotFound, "there is no play %s", id)
+	}
+	return copyOf(p), nil
+}
+
+// Tasks returns Details.
+func (l *Lab) Tasks(context.Context, api.Me, play.ID, []string) ([]api.TaskDetails, error) {
+	return l.Details, nil
+}
+
+// Watch sends a snapshot at once and after each change.
+func (l *Lab) Watch(ctx context.Context, me api.Me, id play.ID) (<-chan api.Play, error) {
+	if _, err := l.Get(ctx, me, id); err != nil {
+		return nil, err
+	}
+	out := make(chan api.Play)
+	go func() {
+		defer close(out)
+		for {
+			l.mu.Lock()
+			p, changed := copyOf(l.plays[id]), l.changed
+			l.mu.Unlock()
+			select {
+			case out <- p:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+func (l *Lab) act(ctx context.Context, me api.Me, id play.ID, action string, change func()) (api.Play, error) {
+	if _, err := l.Get(ctx, me, id); err != nil {
+		return api.Play{}, err
+	}
+	l.mu.Lock()
+	l.actions = append(l.actions, action)
+	refuse := l.Refuse
+	l.mu.Unlock()
+	if refuse != nil {
+		return api.Play{}, refuse
+	}
+	change()
+	return l.Get(ctx, me, id)
+}
+
+// Stop stops at once.
+func (l *Lab) Stop(ctx context.Context, me api.Me, id play.ID) (api.Play, error) {
+	return l.act(ctx, me, id, "stop", func() { l.State(id, play.Stopped) })
+}
+
+// Restart starts booting again.
+func (l *Lab) Restart(ctx context.Context, me api.Me, id play.ID) (api.Play, error) {
+	return l.act(ctx, me, id, "restart", func() {
+		l.State(id, play.Starting)
+		if l.Boot != nil {
+			go l.Boot(l, id)
+		}
+	})
+}
+
+// Destroy destroys a moment later.
+func (l *Lab) Destroy(ctx context.Context, me api.Me, id play.ID) (api.Play, error) {
+	return l.act(ctx, me, id, "destroy", func() {
+		l.State(id, play.Destroying)
+		go func() {
+			l.State(id, play.Destroyed)
+			l.Gateway.Revoke(id)
+			l.Server.Revoke(id)
+		}()
+	})
+}
+
+// SetTitle sets the title.
+func (l *Lab) SetTitle(ctx context.Context, me api.Me, id play.ID, title string) (api.Play, error) {
+	return l.act(ctx, me, id, "set_title "+title, func() { l.Change(id, func(p *api.Play) { p.Title = title }) })
+}
+
+// MakePersistent does nothing.
+func (l *Lab) MakePersistent(ctx context.Context, me api.Me, id play.ID) (api.Play, error) {
+	return l.act(ctx, me, id, "make_persistent", func() {})
+}
+
+// SetMaxPlayTime sets the lifetime.
+func (l *Lab) SetMaxPlayTime(ctx context.Context, me api.Me, id play.ID, d time.Duration) (api.Play, error) {
+	return l.act(ctx, me, id, "set_max_play_time", func() {
+		l.Change(id, func(p *api.Play) { p.MaxPlayTime, p.ExpiresIn = d.String(), d.Milliseconds() })
+	})
+}
+
+func (l *Lab) machineAction(ctx context.Context, me api.Me, id play.ID, verb, machine string) (api.Play, error) {
+	if _, ok := l.Play(id).Status.Machine(machine); !ok {
+		return api.Play{}, api.Errorf(api.NotFound, "there is no machine %q", machine)
+	}
+	return l.act(ctx, me, id, "machine."+verb+" "+machine, func() {})
+}
+
+// RebootMachine is recorded.
+func (l *Lab) RebootMachine(ctx context.Context, me api.Me, id play.ID, machine string) (api.Play, error) {
+	return l.machineAction(ctx, me, id, "reboot", machine)
+}
+
+// StopMachine is recorded.
+func (l *Lab) StopMachine(ctx context.Context, me api.Me, id play.ID, machine string) (api.Play, error) {
+	return l.machineAction(ctx, me, id, "stop", machine)
+}
+
+// RestartMachine is recorded.
+func (l *Lab) RestartMachine(ctx context.Context, me api.Me, id play.ID, machine string) (api.Play, error) {
+	return l.machineAction(ctx, me, id, "restart", machine)
+}
+
+// Consoles are two boots.
+func (l *Lab) Consoles(context.Context, api.Me, play.ID, string) ([]string, error) {
+	return []string{"boot-1", "boot-2"}, nil
+}
+
+// Console has thirty lines.
+func (l *Lab) Console(_ context.Context, _ api.Me, _ play.ID, machine, console string) (string, error) {
+	if console != "boot-1" && console != "boot-2" {
+		return "", api.Errorf(api.NotFound, "there is no console %q", console)
+	}
+	var out string
+	for i := range 30 {
+		out += fmt.Sprintf("%s %s line %d\n", machine, console, i+1)
+	}
+	return out, nil
+}
