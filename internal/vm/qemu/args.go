@@ -132,7 +132,11 @@ func Args(spec vm.Spec, options Options) []string {
 	if o.BzImage {
 		kernel = spec.Kernel.BzImage
 	}
-	args = append(args, "-kernel", kernel, "-initrd", spec.Initramfs,
+	args = append(args, "-kernel", kernel)
+	if spec.Initramfs != "" {
+		args = append(args, "-initrd", spec.Initramfs)
+	}
+	args = append(args,
 		"-append", strings.TrimSpace(spec.Cmdline+" console=ttyS0"),
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-action", "reboot=reset,shutdown=pause,panic=pause",
