@@ -49,7 +49,7 @@ func nearest(key string, known []string) string {
 	if len(key) > 64 {
 		return ""
 	}
-	best, bestDistance := "", max(1, len(key)/3)+1
+	best, bestDistance := "", (len(key)+1)/3+1
 	lower := strings.ToLower(key)
 	for _, name := range known {
 		if d := distance(lower, strings.ToLower(name)); d < bestDistance {

@@ -60,6 +60,9 @@ type checker struct {
 	out  Problems
 	// explained are unknown fields that a missing field's problem names.
 	explained map[string]bool
+	// absent are missing fields that were reported: nothing is said about
+	// what would be in them.
+	absent []string
 }
 
 func (c *checker) errorf(path, fix, format string, args ...any) {
@@ -83,6 +86,12 @@ func (c *checker) given(path string) bool {
 // missing reports a required field. If the author wrote it under another name
 // or at another level, the problem stands there and says so.
 func (c *checker) missing(path, fix string) {
+	for _, absent := range c.absent {
+		if strings.HasPrefix(path, absent+".") {
+			return
+		}
+	}
+	c.absent = append(c.absent, path)
 	if c.m.source == nil {
 		c.errorf(path, fix, "missing")
 		return
@@ -232,12 +241,15 @@ func (c *checker) length(path, value string, least, most int) {
 	if value == "" && !c.given(path) {
 		return
 	}
-	switch n := utf8.RuneCountInString(value); {
-	case n < least:
-		c.errorf(path, fmt.Sprintf("write %d to %d", least, most), "has %s", plural(n, "character"))
-	case n > most:
-		c.errorf(path, fmt.Sprintf("write at most %d", most), "has %s", plural(n, "character"))
+	n := utf8.RuneCountInString(value)
+	if least <= n && n <= most {
+		return
 	}
+	fix := fmt.Sprintf("write %d to %d", least, most)
+	if least == 0 {
+		fix = fmt.Sprintf("write at most %d", most)
+	}
+	c.errorf(path, fix, "has %s", plural(n, "character"))
 }
 
 func plural(n int, noun string) string {

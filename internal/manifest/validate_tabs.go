@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -26,10 +27,8 @@ func (c *checker) machineRef(at, name string) {
 	if name == "" || names == nil {
 		return
 	}
-	for _, n := range names {
-		if n == name {
-			return
-		}
+	if slices.Contains(names, name) {
+		return
 	}
 	fix := "machines here are " + strings.Join(names, ", ")
 	if near := nearest(name, names); near != "" {
@@ -83,7 +82,7 @@ func (c *checker) tabs() {
 	first := map[string]int{}
 	for i, t := range tabs {
 		at := index(tabsPath, i)
-		if id := t.TabID(machines); !c.brokenTab(at) {
+		if id := t.TabID(machines); !c.brokenTab(at) && slices.Contains(TabKinds, t.TabKind()) {
 			if before, ok := first[id]; ok {
 				c.errorf(join(at, "id"), fmt.Sprintf(`give it another, as "id: %s-2"`, short(id)), "Tab IDs must be unique. %q is also that of %s", short(id), index(tabsPath, before))
 			} else {
@@ -118,7 +117,7 @@ func (c *checker) tab(at string, t Tab) {
 	switch number := join(at, "number"); {
 	case kind == "http-port" && t.Number == 0 && !c.given(number):
 		c.missing(number, `name the port, as "number: 8080"`)
-	case (kind == "http-port" && (t.Number < 1 || t.Number > 65535)):
+	case kind == "http-port" && (t.Number < 1 || t.Number > 65535):
 		c.errorf(number, "write 1 to 65535", "%d is not a port", t.Number)
 	}
 	if kind == "web-page" {
