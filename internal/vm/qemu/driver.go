@@ -105,7 +105,7 @@ func (d *Driver) boot(ctx context.Context, spec vm.Spec) (*machine, error) {
 	memory := spec.MemoryMiB + overheadMiB
 	var groups []uint32
 	if d.options.KVM {
-		if groups, err = kvmGroups(spec.UID); err != nil {
+		if groups, err = kvmGroups(kvmDevice, spec.UID); err != nil {
 			return nil, err
 		}
 	} else {
@@ -170,14 +170,17 @@ func listen(path string) (*os.File, error) {
 	return l.File()
 }
 
-// kvmGroups gives the group that may use /dev/kvm, if user needs one.
-func kvmGroups(uid uint32) ([]uint32, error) {
+// kvmDevice is the only one QEMU before 8.1 can open.
+const kvmDevice = "/dev/kvm"
+
+// kvmGroups gives the group that may use the KVM device, if user needs one.
+func kvmGroups(device string, uid uint32) ([]uint32, error) {
 	if uid == 0 {
 		return nil, nil
 	}
 	var stat unix.Stat_t
-	if err := unix.Stat("/dev/kvm", &stat); err != nil {
-		return nil, fmt.Errorf("cannot use /dev/kvm: %v", err)
+	if err := unix.Stat(device, &stat); err != nil {
+		return nil, fmt.Errorf("cannot use %s: %v", device, err)
 	}
 	switch {
 	case stat.Mode&0o006 == 0o006:
@@ -185,7 +188,8 @@ func kvmGroups(uid uint32) ([]uint32, error) {
 	case stat.Mode&0o060 == 0o060 && stat.Gid != 0:
 		return []uint32{stat.Gid}, nil
 	}
-	return nil, fmt.Errorf("cannot use /dev/kvm as an unprivileged user: its mode is %#o, group %d (chgrp kvm /dev/kvm && chmod 0660 /dev/kvm)", stat.Mode&0o777, stat.Gid)
+	return nil, fmt.Errorf("cannot use %s as an unprivileged user: its mode is %#o, its group %d (chgrp kvm %s && chmod 0660 %s)",
+		device, stat.Mode&0o777, stat.Gid, device, device)
 }
 
 // Adopt finds a machine that an earlier labd started.

@@ -39,7 +39,7 @@ type Prober struct {
 	Cache string
 	// Limit of one boot; default 10 s.
 	Limit time.Duration
-	// Device is the KVM device; default /dev/kvm.
+	// Device is looked at before anything is booted; default /dev/kvm.
 	Device string
 	// tcg replaces the accelerator, for tests of the prober itself.
 	tcg bool
@@ -68,7 +68,7 @@ const noRootMarker = "VFS: Unable to mount root fs"
 // probe itself, never about KVM.
 func (p Prober) Probe(ctx context.Context) (Verdict, error) {
 	if p.Device == "" {
-		p.Device = "/dev/kvm"
+		p.Device = kvmDevice
 	}
 	if p.Limit == 0 {
 		p.Limit = 10 * time.Second
@@ -95,9 +95,22 @@ func (p Prober) Probe(ctx context.Context) (Verdict, error) {
 	if cached, ok := p.cached(key); ok {
 		return cached, nil
 	}
+	// Whether KVM works comes first: a mend for the device's mode is no use
+	// where it does not.
+	var access error
+	if !p.tcg {
+		if _, access = kvmGroups(p.Device, p.UID); access != nil {
+			p.UID, p.GID = 0, 0
+		}
+	}
 	verdict, err := p.boot(ctx)
 	if err != nil {
 		return Verdict{}, err
+	}
+	if verdict.KVM && access != nil {
+		// Not kept: the mend shall show at once.
+		verdict.KVM, verdict.Detail = false, "a guest booted as root, but "+access.Error()
+		return verdict, nil
 	}
 	verdict.Key = key
 	return verdict, p.store(verdict)

@@ -85,3 +85,30 @@ func TestProbeBoots(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+func TestKVMGroups(t *testing.T) {
+	device := filepath.Join(t.TempDir(), "kvm")
+	if err := os.WriteFile(device, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		mode os.FileMode
+		uid  uint32
+		ok   bool
+	}{
+		"everybody":              {0o666, 1000, true},
+		"root alone":             {0o600, 1000, false},
+		"root alone, as root":    {0o600, 0, true},
+		"everybody may read":     {0o664, 1000, os.Getgid() != 0},
+		"the group has no write": {0o640, 1000, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.Chmod(device, tc.mode); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := kvmGroups(device, tc.uid); (err == nil) != tc.ok {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
