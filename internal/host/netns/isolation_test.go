@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -232,26 +233,32 @@ func TestBridgeNetfilter(t *testing.T) {
 // TestRouter: a machine on two networks joins them, with and without address
 // translation, and nothing takes a short cut past it.
 func TestRouter(t *testing.T) {
+	for bridge, net3 := range map[string]string{"br1": "172.16.1.", "br2": "10.0.0."} {
+		t.Run(bridge, func(t *testing.T) { testRouter(t, bridge, net3) })
+	}
+}
+
+func testRouter(t *testing.T, bridge, net3 string) {
 	w := newWorld(t)
 	s := w.play(0)
 	router := w.machine(s, "br0", "172.16.0.2/24", "172.16.0.1")
-	w.plug(s, "br2", router, "eth1", "10.0.0.254/24", "")
-	inner := w.machine(s, "br2", "10.0.0.2/24", "10.0.0.254")
+	w.plug(s, bridge, router, "eth1", net3+"254/24", "")
+	inner := w.machine(s, bridge, net3+"2/24", net3+"254")
 	outer := w.machine(s, "br0", "172.16.0.3/24", "172.16.0.1")
 	w.in(outer, func() error {
-		return netlink.RouteReplace(&netlink.Route{Dst: mustIPNet("10.0.0.0/24"), Gw: net.ParseIP("172.16.0.2")})
+		return netlink.RouteReplace(&netlink.Route{Dst: mustIPNet(net3 + "0/24"), Gw: net.ParseIP("172.16.0.2")})
 	})
 	w.in(router, func() error { return setSysctls([]sysctl{{"net/ipv4/ip_forward", "1"}}) })
 	w.serve(outer, "0.0.0.0:80")
 	w.serve(inner, "0.0.0.0:80")
 	w.serve("internet", "0.0.0.0:80")
-	if got := w.answer(inner, "172.16.0.3:80", sure); got != "10.0.0.2" {
-		t.Errorf("inner → outer through the router: %q, want 10.0.0.2", got)
+	if got := w.answer(inner, "172.16.0.3:80", sure); got != net3+"2" {
+		t.Errorf("inner → outer through the router: %q, want %s2", got, net3)
 	}
-	if got := w.answer(outer, "10.0.0.2:80", sure); got != "172.16.0.3" {
+	if got := w.answer(outer, net3+"2:80", sure); got != "172.16.0.3" {
 		t.Errorf("outer → inner through the router: %q, want 172.16.0.3", got)
 	}
-	// The gateway would have to answer into br2 itself.
+	// The gateway would have to answer into the inner network itself.
 	if got := w.answer(inner, internet+":80", silent); got != "" {
 		t.Errorf("inner → internet without translation: %q, want silence", got)
 	}
@@ -261,6 +268,84 @@ func TestRouter(t *testing.T) {
 	})
 	if got := w.answer(inner, internet+":80", sure); got != "203.0.113.1" {
 		t.Errorf("inner → internet with translation: %q, want 203.0.113.1", got)
+	}
+}
+
+// TestHostJudgesForItself: a play whose own rules are gone is still kept from
+// other plays, from the host, and from lending its address.
+func TestHostJudgesForItself(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.play(0), w.play(1)
+	// Another instance of labd on the same host.
+	other := &Manager{Table: w.Table + "-b", UplinkPrefix: "slb" + w.UplinkPrefix[2:], NSPrefix: w.NSPrefix,
+		Record: w.Record, Dir: w.Dir, HostNS: w.HostNS}
+	three := w.spec(2)
+	three.Uplink.HostLink = other.UplinkPrefix + "0003"
+	t.Cleanup(func() {
+		if err := other.Delete(context.Background(), three.NS, three.Uplink.HostLink); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := other.EnsureHost(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Ensure(t.Context(), three); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []Spec{one, two, three} {
+		w.in(s.NS, func() error { return apply(Ruleset{Table: playTable}) })
+		w.serve(s.NS, "0.0.0.0:80")
+	}
+	w.serve("host", "0.0.0.0:80")
+	w.serve("internet", "0.0.0.0:80")
+	if got := w.answer(one.NS, internet+":80", sure); got != "203.0.113.1" {
+		t.Fatalf("play → internet: %q, want 203.0.113.1", got)
+	}
+	w.in("internet", func() error {
+		return netlink.RouteReplace(&netlink.Route{Dst: mustIPNet("198.18.0.0/15"), Gw: net.ParseIP("203.0.113.1")})
+	})
+	for _, c := range [][2]string{
+		{one.NS, two.Uplink.Play.Addr().String()},
+		{one.NS, three.Uplink.Play.Addr().String()},
+		{three.NS, two.Uplink.Play.Addr().String()},
+		{one.NS, one.Uplink.Host.Addr().String()},
+		{one.NS, two.Uplink.Host.Addr().String()},
+		{one.NS, "203.0.113.1"},
+		{one.NS, "169.254.169.254"},
+		// Nobody from outside, either.
+		{"internet", one.Uplink.Play.Addr().String()},
+	} {
+		if got := w.answer(c[0], c[1]+":80", silent); got != "" {
+			t.Errorf("%s → %s: %q, want silence", c[0], c[1], got)
+		}
+	}
+	// A source that is not an uplink's does not pass, whatever answers it.
+	w.in(one.NS, func() error {
+		link, err := netlink.LinkByName(UplinkName)
+		if err != nil {
+			return err
+		}
+		if err := ensureExtra(link, "192.0.2.7/32"); err != nil {
+			return err
+		}
+		return netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: mustIPNet("203.0.113.2/32"),
+			Gw: net.ParseIP(one.Uplink.Host.Addr().String()), Src: net.ParseIP("192.0.2.7")})
+	})
+	w.in("host", func() error {
+		link, err := netlink.LinkByName(one.Uplink.HostLink)
+		if err != nil {
+			return err
+		}
+		if err := setSysctls([]sysctl{{"net/ipv4/conf/all/rp_filter", "0"}}); err != nil {
+			return err
+		}
+		return netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: mustIPNet("192.0.2.7/32"), Scope: netlink.SCOPE_LINK})
+	})
+	w.in("internet", func() error {
+		return netlink.RouteReplace(&netlink.Route{Dst: mustIPNet("192.0.2.7/32"), Gw: net.ParseIP("203.0.113.1")})
+	})
+	if got := w.answer(one.NS, internet+":80", silent); got != "" {
+		t.Errorf("a spoofed source passed: %q", got)
 	}
 }
 
