@@ -3,7 +3,6 @@ package manifest
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,11 +76,22 @@ func (s *source) isBroken(path string) bool {
 	}
 }
 
-var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+// plainKey tells whether a key can stand in a path as it is. Every field asks,
+// so this is a loop and not a regular expression.
+func plainKey(key string) bool {
+	for i := range len(key) {
+		switch c := key[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return key != ""
+}
 
 // join and index build paths like `playground.machines[1].drives[0].size`.
 func join(path, key string) string {
-	if !plainKey.MatchString(key) {
+	if !plainKey(key) {
 		if len(key) > 64 {
 			key = key[:64] + "…"
 		}
@@ -393,7 +403,7 @@ func mappingFix(typ reflect.Type, path string, node *yaml.Node) string {
 	if slices.Contains(names, "name") {
 		return fmt.Sprintf(`write "name: %s"`, value)
 	}
-	if key := path[strings.LastIndexByte(path, '.')+1:]; len(names) > 0 && plainKey.MatchString(key) {
+	if key := path[strings.LastIndexByte(path, '.')+1:]; len(names) > 0 && plainKey(key) {
 		return fmt.Sprintf(`write "%s: {%s: …}"`, key, names[0])
 	}
 	return ""
