@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +85,7 @@ func boot(start time.Time) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the list of modules: %v", err)
 	}
+	verbose := traced()
 	trace := func(what string) {
 		if verbose {
 			say("%s after %d ms", what, time.Since(start).Milliseconds())
@@ -150,12 +152,12 @@ func boot(start time.Time) error {
 	return nil
 }
 
-// verbose is set by "sandlot.trace" on the kernel command line, which the
-// kernel hands to its first process as an environment variable or argument.
-var verbose = func() bool {
+// traced tells whether "sandlot.trace" is on the kernel command line: then
+// every stage says when it was reached.
+func traced() bool {
 	b, _ := os.ReadFile("/proc/cmdline")
-	return strings.Contains(string(b), "sandlot.trace")
-}()
+	return slices.Contains(strings.Fields(string(b)), "sandlot.trace")
+}
 
 func mountKernelFilesystems() error {
 	for _, m := range []struct {

@@ -1,14 +1,11 @@
 package session
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 )
-
-func indexString(b []byte, s string) int { return bytes.Index(b, []byte(s)) }
 
 // prefixed reads what is left over first.
 type prefixed struct {

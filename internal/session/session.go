@@ -6,6 +6,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -200,11 +201,7 @@ func (a *Agent) handshake(ctx context.Context, conn net.Conn) (io.Reader, error)
 		for i := 0; ; i++ {
 			b := line
 			if i%padEvery == 1 {
-				b = append(make([]byte, 0, wire.HandshakePad+len(line)), line...)
-				for len(b) < wire.HandshakePad+len(line) {
-					b = append(b, '\n')
-				}
-				b = append(b[len(line):], line...)
+				b = append(bytes.Repeat([]byte("\n"), wire.HandshakePad), line...)
 			}
 			if _, err := conn.Write(b); err != nil {
 				return
@@ -238,7 +235,7 @@ func awaitAnswer(r io.Reader, answer string) (io.Reader, error) {
 		n, err := r.Read(buf)
 		total += n
 		window = append(window, buf[:n]...)
-		if i := indexString(window, answer); i >= 0 {
+		if i := bytes.Index(window, []byte(answer)); i >= 0 {
 			rest := append([]byte(nil), window[i+len(answer):]...)
 			return &prefixed{rest: rest, r: r}, nil
 		}
@@ -293,7 +290,7 @@ var ErrLost = errors.New("the channel to the machine was lost")
 
 func channelError(err error) error {
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, yamux.ErrSessionShutdown),
+	case errors.Is(err, yamux.ErrTimeout), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, yamux.ErrSessionShutdown),
 		errors.Is(err, yamux.ErrConnectionReset), errors.Is(err, yamux.ErrStreamClosed), errors.Is(err, os.ErrDeadlineExceeded):
 		return ErrLost
 	}
