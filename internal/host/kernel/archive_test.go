@@ -12,13 +12,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // archive is a small copy of Debian's archive on 127.0.0.1 with fake kernels
 // in real packages.
 type archive struct {
-	root   string
-	server *httptest.Server
+	root     string
+	server   *httptest.Server
+	releases int
 
 	mu    sync.Mutex
 	hold  chan struct{} // if set, downloads of packages wait for it
@@ -133,6 +135,14 @@ func (a *archive) publish(t *testing.T, suite Suite, debs ...deb) {
 	write(t, filepath.Join(dists, "Release"), fmt.Appendf(nil,
 		"Origin: test\nSuite: %s\nCodename: %s\nArchitectures: amd64\nComponents: main\nDate: Sat, 21 Nov 2020 00:00:00 UTC\nSHA256:\n %x %d main/binary-amd64/Packages\n",
 		suite.Name, suite.Name, sha256.Sum256(packages.Bytes()), packages.Len()))
+	// HTTP tells changes apart by whole seconds only.
+	a.releases++
+	changed := time.Date(2020, 11, 21, 0, 0, a.releases, 0, time.UTC)
+	for _, file := range []string{"Release", "main/binary-amd64/Packages"} {
+		if err := os.Chtimes(filepath.Join(dists, file), changed, changed); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func write(t *testing.T, path string, content []byte) {
