@@ -21,6 +21,7 @@ type source struct {
 	broken   map[string]bool
 	unknown  []unknownField
 	problems Problems
+	dropped  bool // there were more errors than problems has
 }
 
 type place struct{ line, column int }
@@ -38,6 +39,10 @@ func newSource(file string) *source {
 }
 
 func (s *source) report(node *yaml.Node, severity Severity, path, fix, format string, args ...any) {
+	if len(s.problems) > maxProblems {
+		s.dropped = s.dropped || severity == Error
+		return
+	}
 	s.problems = append(s.problems, Problem{
 		Severity: severity, File: s.file, Path: path, Line: node.Line, Column: node.Column,
 		Message: fmt.Sprintf(format, args...), Fix: fix,
@@ -187,6 +192,9 @@ func (s *source) decodeStruct(node *yaml.Node, v reflect.Value, path string) {
 		at := join(path, pair.key.Value)
 		field, known := info.index[pair.key.Value]
 		if !known {
+			if len(s.unknown) > maxProblems {
+				continue
+			}
 			target := suggest(typ, pair.key.Value)
 			if target != "" {
 				target = strings.TrimPrefix(path+"."+target, ".")

@@ -264,7 +264,7 @@ func TestInheritProblems(t *testing.T) {
 		{"total with defaults", "kind: playground\nname: flexbox\nplayground: {}\n", strings.Replace(machine("a", ""), "mount: /}", "mount: /, size: 100GiB}, {size: 100GiB}, {size: 31GiB}, {}", 1),
 			`lab.yaml:6:92: playground.machines[0].drives[3].size: the drives of all machines are 241GiB together, above the most, 240GiB; take away 1GiB`},
 		{"nothing to start", "kind: playground\nname: flexbox\nplayground: {}\n", "kind: playground\nplayground: {}\n",
-			`lab.yaml:2:13: playground.machines: missing; give 1 to 5`},
+			`lab.yaml:2:13: playground.machines: missing; give 1 to 5: the base has none`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 )
 
 // Limits of what aliases may expand to. A document without aliases cannot
-// reach them: it is at most MaxDocument bytes.
+// reach them: it is at most MaxDocument bytes, two for a node.
 const (
-	maxExpandedNodes = 2 * MaxDocument
+	maxExpandedNodes = MaxDocument
 	maxExpandedBytes = 8 * MaxDocument
 )
 
@@ -218,7 +218,7 @@ func (i *inspector) measure(node *yaml.Node, at *step, depth int) (extent, *Prob
 		total.bytes += part.bytes
 		total.depth = max(total.depth, part.depth)
 		if total.nodes > maxExpandedNodes || total.bytes > maxExpandedBytes {
-			return refuse("write it out, or use fewer aliases", "the aliases expand to more than %d MiB", maxExpandedBytes>>20)
+			return refuse("write it out, or use fewer aliases", "the aliases expand to too much")
 		}
 	}
 	total.depth++

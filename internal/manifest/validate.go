@@ -41,8 +41,19 @@ func Validate(m *Manifest, mode Mode) Problems {
 		c.out = append(c.out, m.source.problems...)
 		c.unknownFields()
 	}
-	return c.out.sorted()
+	out := c.out.sorted()
+	if len(out) > maxProblems {
+		severity := Warning
+		if c.dropped || (m.source != nil && m.source.dropped) || len(out[maxProblems:].Errors()) > 0 {
+			severity = Error
+		}
+		out = append(out[:maxProblems], Problem{Severity: severity, File: out[0].File, Message: "there are more problems", Fix: "mend these first"})
+	}
+	return out
 }
+
+// maxProblems bounds what a hostile manifest can make labd do and answer.
+const maxProblems = 500
 
 // At is a problem at a path of the manifest, for checks made elsewhere.
 func (m *Manifest) At(severity Severity, path, message, fix string) Problem {
@@ -63,13 +74,22 @@ type checker struct {
 	// absent are missing fields that were reported: nothing is said about
 	// what would be in them.
 	absent []string
+	// dropped tells that there were more errors than are listed.
+	dropped bool
 }
 
 func (c *checker) errorf(path, fix, format string, args ...any) {
+	if len(c.out) > maxProblems {
+		c.dropped = true
+		return
+	}
 	c.out = append(c.out, c.m.At(Error, path, fmt.Sprintf(format, args...), fix))
 }
 
 func (c *checker) warnf(path, fix, format string, args ...any) {
+	if len(c.out) > maxProblems {
+		return
+	}
 	c.out = append(c.out, c.m.At(Warning, path, fmt.Sprintf(format, args...), fix))
 }
 
@@ -86,6 +106,10 @@ func (c *checker) given(path string) bool {
 // missing reports a required field. If the author wrote it under another name
 // or at another level, the problem stands there and says so.
 func (c *checker) missing(path, fix string) {
+	if len(c.out) > maxProblems {
+		c.dropped = true
+		return
+	}
 	for _, absent := range c.absent {
 		if strings.HasPrefix(path, absent+".") {
 			return

@@ -14,8 +14,10 @@ const machinesPath = "playground.machines"
 func (c *checker) machines() {
 	machines := c.m.Playground.Machines
 	switch {
-	case machines == nil && (c.mode == Update || c.mode == Effective):
+	case machines == nil && c.mode == Update:
 		c.missing(machinesPath, "give 1 to 5")
+	case machines == nil && c.mode == Effective:
+		c.missing(machinesPath, "give 1 to 5: the base has none")
 	case machines != nil && len(machines) == 0:
 		c.errorf(machinesPath, "give 1 to 5, or leave the field out to take the base's", "no machines")
 	case len(machines) > MaxMachines:

@@ -28,6 +28,7 @@ func (c *checker) networks() {
 	}
 	if len(networks) > MaxNetworks {
 		c.errorf(index(networksPath, MaxNetworks), fmt.Sprintf("a play has at most %d", MaxNetworks), "%d networks", len(networks))
+		networks = networks[:MaxNetworks] // each is compared with each
 	}
 	first := map[string]int{}
 	subnets := make([]netip.Prefix, len(networks))

@@ -94,7 +94,9 @@ type Interface struct {
 	Gateway netip.Addr `json:"gateway"`
 }
 
-// Name is one DNS answer of the play: "<machine>" or "<machine>.<network>".
+// Name is one DNS answer of the play: "<machine>" or "<machine>.<network>". A
+// machine's bare name has one answer for each of its interfaces, in list
+// order; an asker on one of those networks wants that one first.
 type Name struct {
 	Name string     `json:"name"`
 	Addr netip.Addr `json:"addr"`
