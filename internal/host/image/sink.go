@@ -1,0 +1,145 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// blockSize is that of the filesystems we make; holes are counted in it.
+const blockSize = 4096
+
+// copyChunk is read at a time: few system calls, and it stays in the cache.
+const copyChunk = 256 << 10
+
+var zeroBlock [blockSize]byte
+
+// sink takes the contents of regular files, each as a file named by a number.
+// They are written once, while their layer streams by, and later renamed into
+// the tree: the names of the image play no part here.
+type sink struct {
+	dir  *os.File
+	last atomic.Int64
+	bufs sync.Pool
+}
+
+// openSink makes a folder for contents.
+func openSink(dir string) (*sink, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &sink{dir: f, bufs: sync.Pool{New: func() any { b := make([]byte, copyChunk); return &b }}}, nil
+}
+
+func (s *sink) close() { s.dir.Close() }
+
+func contentName(n int64) string { return strconv.FormatInt(n, 10) }
+
+// reserve returns a number that no content has.
+func (s *sink) reserve() int64 { return s.last.Add(1) }
+
+// put stores size bytes of r. Blocks of zeros become holes, whether or not the
+// archive said so. It returns the content's number and the bytes stored.
+func (s *sink) put(ctx context.Context, r io.Reader, size int64) (number, stored int64, err error) {
+	number = s.reserve()
+	fd, err := unix.Openat(int(s.dir.Fd()), contentName(number), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return 0, 0, fmt.Errorf("cannot stage content: %v", err)
+	}
+	defer unix.Close(fd)
+	bp := s.bufs.Get().(*[]byte)
+	defer s.bufs.Put(bp)
+	var off, end int64
+	for off < size {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		buf := (*bp)[:min(copyChunk, size-off)]
+		if _, err := io.ReadFull(r, buf); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, 0, err
+		}
+		for at := 0; at < len(buf); {
+			start, stop := dataRun(buf, at)
+			if start < stop {
+				if err := pwriteAll(fd, buf[start:stop], off+int64(start)); err != nil {
+					return 0, 0, fmt.Errorf("cannot stage content: %v", err)
+				}
+				stored += int64(stop-start+blockSize-1) / blockSize * blockSize
+				end = off + int64(stop)
+			}
+			at = stop
+		}
+		off += int64(len(buf))
+	}
+	if end < size {
+		if err := unix.Ftruncate(fd, size); err != nil {
+			return 0, 0, fmt.Errorf("cannot stage content: %v", err)
+		}
+	}
+	return number, stored, nil
+}
+
+// dataRun returns the next run of blocks at or after from that are not all
+// zero: buf[start:end]. start == end == len(buf) means there is none.
+func dataRun(buf []byte, from int) (start, end int) {
+	isZero := func(at int) bool {
+		b := buf[at:min(at+blockSize, len(buf))]
+		return bytes.Equal(b, zeroBlock[:len(b)])
+	}
+	start = from
+	for start < len(buf) && isZero(start) {
+		start += blockSize
+	}
+	start = min(start, len(buf))
+	end = start
+	for end < len(buf) && !isZero(end) {
+		end += blockSize
+	}
+	return start, min(end, len(buf))
+}
+
+func pwriteAll(fd int, b []byte, off int64) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(fd, b, off)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b, off = b[n:], off+int64(n)
+	}
+	return nil
+}
+
+// open returns the content of a regular file that has some.
+func (s *sink) open(number int64) (*os.File, error) {
+	fd, err := unix.Openat(int(s.dir.Fd()), contentName(number), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open staged content: %v", err)
+	}
+	return os.NewFile(uintptr(fd), contentName(number)), nil
+}
+
+// allocated is the disk space a file takes, in bytes; 0 if it is gone.
+func allocated(p string) int64 {
+	var st unix.Stat_t
+	if unix.Lstat(p, &st) != nil {
+		return 0
+	}
+	return st.Blocks * 512
+}
