@@ -22,6 +22,7 @@ type machine struct {
 	mu      sync.Mutex
 	reached map[string]bool
 	changed chan struct{} // closed and replaced at every change
+	asked   bool          // we asked it to power off
 	exit    vm.Event
 }
 
@@ -29,6 +30,15 @@ func (m *machine) is(condition string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.reached[condition]
+}
+
+func (m *machine) gone() bool {
+	select {
+	case <-m.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 func (m *machine) set(condition string, value bool) {
@@ -114,9 +124,10 @@ func (w *worker) watchVM(ctx context.Context, i int, m *machine) {
 func (w *worker) ended(ctx context.Context, i int, m *machine, e vm.Event) {
 	m.mu.Lock()
 	m.exit = e
+	asked := m.asked
 	m.mu.Unlock()
 	close(m.exited)
-	if e.Reason == vm.Killed {
+	if e.Reason == vm.Killed || asked {
 		return
 	}
 	name := w.plan.Machines[i].Name

@@ -120,12 +120,10 @@ func (w *worker) save(ctx context.Context, f func(r *Record)) error {
 // change saves a new goal and wakes the worker; with interrupt, what it does
 // at the moment is cancelled.
 func (w *worker) change(ctx context.Context, interrupt bool, f func(r *Record)) error {
-	err := w.save(ctx, func(r *Record) {
-		if r.Goal != GoalDestroyed {
-			f(r)
-		}
-	})
-	if err != nil {
+	if w.status().Goal == GoalDestroyed {
+		return nil // the last goal there is, and its record may be gone
+	}
+	if err := w.save(ctx, f); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -349,19 +347,17 @@ func (w *worker) shutdown(ctx context.Context, machines []int) {
 	var wg sync.WaitGroup
 	for _, i := range machines {
 		m := w.machinesNow()[i]
-		if m == nil {
+		if m == nil || m.gone() {
 			continue
 		}
 		w.machineState(i, play.MachineStopping, "")
 		wg.Go(func() {
-			select {
-			case <-m.exited:
-				return
-			default:
-			}
 			if !m.is(play.ConditionBoot) {
 				return // nobody there to ask
 			}
+			m.mu.Lock()
+			m.asked = true
+			m.mu.Unlock()
 			if err := m.agent.Shutdown(ctx, "poweroff"); err != nil {
 				return
 			}

@@ -79,12 +79,13 @@ func (r Runner) hook(p Point, name string) {
 // Check returns an error that names every unknown need, duplicate name and
 // cycle of a graph.
 func Check(steps []Step) error {
-	_, err := order(steps)
+	_, err := order(steps, true)
 	return err
 }
 
-// order returns the steps so that needs come first.
-func order(steps []Step) ([]Step, error) {
+// order returns the steps so that needs come first. A whole graph has every
+// step that one of its steps needs.
+func order(steps []Step, whole bool) ([]Step, error) {
 	byName := make(map[string]Step, len(steps))
 	var problems []error
 	for _, s := range steps {
@@ -110,6 +111,9 @@ func order(steps []Step) ([]Step, error) {
 		mark[s.Name] = visiting
 		for _, n := range s.Needs {
 			need, ok := byName[n]
+			if !ok && !whole {
+				continue
+			}
 			if !ok {
 				problems = append(problems, fmt.Errorf("step %q needs %q, which does not exist", s.Name, n))
 				continue
@@ -129,7 +133,7 @@ func order(steps []Step) ([]Step, error) {
 // first failure cancels the steps under way; Run waits for them and returns
 // that failure. Nothing is undone.
 func (r Runner) Run(ctx context.Context, steps []Step, journal Journal) error {
-	sorted, err := order(steps)
+	sorted, err := order(steps, true)
 	if err != nil {
 		return err
 	}
@@ -205,9 +209,10 @@ func (r Runner) do(ctx context.Context, s Step, journal Journal) error {
 
 // Undo takes back every given step that the journal names, each after the
 // steps that need it. It goes on past failures and returns them joined; what
-// failed stays in the journal, so calling Undo again tries again.
+// failed stays in the journal, so calling Undo again tries again. The steps may
+// be a part of a graph.
 func (r Runner) Undo(ctx context.Context, steps []Step, journal Journal) error {
-	sorted, err := order(steps)
+	sorted, err := order(steps, false)
 	if err != nil {
 		return err
 	}

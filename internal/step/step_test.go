@@ -129,11 +129,16 @@ func TestRunAndUndoKeepTheOrder(t *testing.T) {
 func TestFailureCancelsTheRestAndNamesTheStep(t *testing.T) {
 	w, j := &world{made: map[string]bool{}}, &memory{}
 	boom := errors.New("boom")
-	cancelled := make(chan struct{})
+	started, cancelled := make(chan struct{}), make(chan struct{})
 	steps := []step.Step{
 		w.step("a"),
-		{Name: "fails", Needs: []string{"a"}, Do: func(context.Context) error { return boom }},
-		{Name: "slow", Needs: []string{"a"}, Do: func(ctx context.Context) error { <-ctx.Done(); close(cancelled); return ctx.Err() }},
+		{Name: "fails", Needs: []string{"a"}, Do: func(context.Context) error { <-started; return boom }},
+		{Name: "slow", Needs: []string{"a"}, Do: func(ctx context.Context) error {
+			close(started)
+			<-ctx.Done()
+			close(cancelled)
+			return ctx.Err()
+		}},
 		w.step("after", "fails"),
 	}
 	err := (step.Runner{}).Run(t.Context(), steps, j)
