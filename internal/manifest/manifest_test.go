@@ -393,7 +393,7 @@ func TestUnreadableDocuments(t *testing.T) {
 // A document of nothing but mistakes costs little and answers little.
 func TestHostileDocuments(t *testing.T) {
 	fill := func(head, item string) []byte {
-		return []byte(head + strings.Repeat(item, (MaxDocument-len(head))/len(item)))
+		return []byte(head + strings.Repeat(item, MaxDocument/8/len(item)))
 	}
 	for name, data := range map[string][]byte{
 		"networks":       fill("kind: playground\nplayground:\n  networks:\n", "    - {name: a, subnet: 10.0.0.0/24}\n"),
