@@ -210,9 +210,9 @@ func (a *Agent) conduct(ctx context.Context, s *yamux.Stream, out *frames, p *pr
 	// What the process wrote before it ended is in the pipe already; only a
 	// background child can keep us waiting, and only as long as it writes.
 	close(ended)
-	p.stdout.SetReadDeadline(time.Now().Add(drain))
+	p.stdout.SetReadDeadline(time.Now())
 	if p.stderr != nil {
-		p.stderr.SetReadDeadline(time.Now().Add(drain))
+		p.stderr.SetReadDeadline(time.Now())
 	}
 	select {
 	case <-done:
@@ -342,29 +342,32 @@ func (f *frames) exit(e wire.Exit) {
 const linger = 1 << 20
 
 // copy sends what r gives until it ends or, after the process has ended, until
-// nothing more comes. A host that is gone no longer stops the reading: the
-// process must not block on a full pipe.
+// it was waited for as long as drain. A host that is gone no longer stops the
+// reading: the process must not block on a full pipe.
 func (f *frames) copy(t wire.FrameType, r *os.File, ended <-chan struct{}) {
 	buf := make([]byte, wire.MaxChunk-5) // with its header, one chunk
 	var failed, last bool
-	late := 0
+	wait, late := drain, 0
 	for late < linger {
+		select {
+		case <-ended:
+			// Only the time spent here counts: while we wait for the host,
+			// output may still be in the pipe.
+			r.SetReadDeadline(time.Now().Add(wait))
+			last = true
+		default:
+		}
+		start := time.Now()
 		n, err := r.Read(buf)
+		took := time.Since(start)
 		if n > 0 && !failed {
 			failed = f.write(t, buf[:n]) != nil
 		}
-		select {
-		case <-ended:
+		if last {
+			wait = max(time.Millisecond, wait-took)
 			late += n
-			// The deadline may have passed while we waited for the host, with
-			// output still in the pipe: one more look with a fresh one.
-			r.SetReadDeadline(time.Now().Add(drain))
-			if errors.Is(err, os.ErrDeadlineExceeded) && !last {
-				last, err = true, nil
-			} else if n > 0 {
-				last = false
-			}
-		default:
+		} else if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue // woken because the process has just ended
 		}
 		if err != nil {
 			return

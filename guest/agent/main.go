@@ -46,7 +46,14 @@ func Supervise(options string) {
 // a shutdown sends to everybody.
 func protect() {
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0)
-	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	catchSignals()
+}
+
+// catchSignals makes this process deaf to the signals that end others.
+// Catching, not ignoring: a process we start would inherit that, and Ctrl-C
+// would do nothing in its terminal.
+func catchSignals() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE)
 }
 
 // Main is the agent's process: it serves every channel the machine has.
