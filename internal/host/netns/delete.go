@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,6 +27,16 @@ func (m *Manager) Delete(ctx context.Context, ns, hostLink string) error {
 		return err
 	}
 	defer done()
+	if mounted, err := isNamespace(m.Path(ns)); err != nil {
+		return fmt.Errorf("cannot remove network %q: %w", ns, err)
+	} else if mounted {
+		// A namespace lives on while any process or any copy of the mount
+		// does; its links must not.
+		if err := m.Do(ns, func() error { return removeLinks(ctx) }); err != nil {
+			return fmt.Errorf("cannot remove network %q: %w", ns, err)
+		}
+	}
+	// Still there if its other end was not in the namespace.
 	err = m.onHost(func() error {
 		link, err := find(hostLink)
 		if err != nil || link == nil {
@@ -39,31 +50,39 @@ func (m *Manager) Delete(ctx context.Context, ns, hostLink string) error {
 	if err != nil {
 		return fmt.Errorf("cannot remove network %q: %w", ns, err)
 	}
-	if mounted, err := isNamespace(m.Path(ns)); err != nil {
-		return fmt.Errorf("cannot remove network %q: %w", ns, err)
-	} else if mounted {
-		// A namespace lives on while any process or any copy of the mount
-		// does; its links must not.
-		if err := m.Do(ns, removeLinks); err != nil {
-			return fmt.Errorf("cannot remove network %q: %w", ns, err)
-		}
-	}
 	return m.removeNamespace(ns)
 }
 
-// removeLinks empties the namespace of the calling thread.
-func removeLinks() error {
-	links, err := netlink.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+// condemned is the group of links that removeLinks deletes; lo is in group 0.
+const condemned = 0x51
+
+// removeLinks empties the namespace of the calling thread, and takes the host's
+// end of the uplink with it. The kernel waits for its readers once for each
+// deletion, some 25 ms; a group goes at once, whatever its size.
+func removeLinks(ctx context.Context) error {
+	links, err := listLinks(ctx)
+	if err != nil {
 		return err
 	}
+	found := false
 	for _, link := range links {
 		switch link.Type() {
 		case "bridge", "tuntap", "veth":
-			if err := remove(link); err != nil {
-				return err
+			if err := netlink.LinkSetGroup(link, condemned); err == nil {
+				found = true
+			} else if !errors.Is(err, unix.ENODEV) {
+				return fmt.Errorf("cannot condemn link %q: %w", link.Attrs().Name, err)
 			}
 		}
+	}
+	if !found {
+		return nil
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(condemned)))
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("cannot delete links: %w", err)
 	}
 	return nil
 }
@@ -132,11 +151,14 @@ func (m *Manager) DeleteLink(_ context.Context, name string) error {
 
 // UsedUplinks lists the addresses in UplinkPool that the host's links have,
 // whichever instance made them, so that a new play gets others.
-func (m *Manager) UsedUplinks(_ context.Context) ([]netip.Prefix, error) {
+func (m *Manager) UsedUplinks(ctx context.Context) ([]netip.Prefix, error) {
 	var used []netip.Prefix
 	err := m.onHost(func() error {
 		addrs, err := netlink.AddrList(nil, unix.AF_INET)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		for errors.Is(err, netlink.ErrDumpInterrupted) && ctx.Err() == nil {
+			addrs, err = netlink.AddrList(nil, unix.AF_INET)
+		}
+		if err != nil {
 			return err
 		}
 		for _, a := range addrs {

@@ -47,6 +47,34 @@ func TestIsolation(t *testing.T) {
 	w.serve("host", "0.0.0.0:53")
 	w.serve("internet", "0.0.0.0:80")
 
+	// Names go over UDP: one socket at the gateway, asked from the machine.
+	names, err := w.ListenUDP(one.NS, netip.MustParseAddrPort("172.16.0.1:53"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer names.Close()
+	go func() {
+		b := make([]byte, 64)
+		if _, from, err := names.ReadFrom(b); err == nil {
+			_, _ = names.WriteTo([]byte("answer"), from)
+		}
+	}()
+	asked, err := w.DialIn(t.Context(), m["public"], "udp", netip.MustParseAddrPort("172.16.0.1:53"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asked.Close()
+	if err := asked.SetDeadline(time.Now().Add(sure)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 64)
+	if _, err := asked.Write([]byte("query")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := asked.Read(b); err != nil || string(b[:n]) != "answer" {
+		t.Errorf("public → gateway's name server over UDP: %q, %v", b[:n], err)
+	}
+
 	const ping = "ping "
 	reach := []struct{ from, to, says string }{
 		{"public", ping + "172.16.0.1", "yes"},

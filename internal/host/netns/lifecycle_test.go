@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -263,6 +264,23 @@ func TestDeleteWhileHeld(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSpeed logs what a play's network costs; it judges nothing.
+func TestSpeed(t *testing.T) {
+	w := newWorld(t)
+	s := w.spec(0)
+	for range 3 {
+		begin := time.Now()
+		if err := w.Ensure(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		made := time.Now()
+		if err := w.Delete(t.Context(), s.NS, s.Uplink.HostLink); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("make %v, delete %v", made.Sub(begin), time.Since(made))
 	}
 }
 
