@@ -141,6 +141,20 @@ func listLinks(ctx context.Context) ([]netlink.Link, error) {
 	}
 }
 
+// addresses lists a link's IPv4 addresses, or all links' for nil; it asks
+// again as listLinks does.
+func addresses(ctx context.Context, link netlink.Link) ([]netlink.Addr, error) {
+	for {
+		addrs, err := netlink.AddrList(link, unix.AF_INET)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return addrs, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // DeleteLink removes a host link that List reported and no play claims.
 func (m *Manager) DeleteLink(_ context.Context, name string) error {
 	if !linkName.MatchString(name) || !strings.HasPrefix(name, m.UplinkPrefix) {
@@ -154,10 +168,7 @@ func (m *Manager) DeleteLink(_ context.Context, name string) error {
 func (m *Manager) UsedUplinks(ctx context.Context) ([]netip.Prefix, error) {
 	var used []netip.Prefix
 	err := m.onHost(func() error {
-		addrs, err := netlink.AddrList(nil, unix.AF_INET)
-		for errors.Is(err, netlink.ErrDumpInterrupted) && ctx.Err() == nil {
-			addrs, err = netlink.AddrList(nil, unix.AF_INET)
-		}
+		addrs, err := addresses(ctx, nil)
 		if err != nil {
 			return err
 		}

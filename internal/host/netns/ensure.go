@@ -37,12 +37,12 @@ func (m *Manager) Ensure(ctx context.Context, s Spec) error {
 			return m.Do(s.NS, func() error { return apply(PlayRules(s.Bridges, m.Services)) })
 		},
 		"bridges": func() error {
-			return m.Do(s.NS, func() error { return ensureBridges(s.Bridges) })
+			return m.Do(s.NS, func() error { return ensureBridges(ctx, s.Bridges) })
 		},
 		"taps": func() error {
 			return m.Do(s.NS, func() error { return ensureTaps(s.Taps) })
 		},
-		"uplink": func() error { return m.ensureUplink(s) },
+		"uplink": func() error { return m.ensureUplink(ctx, s) },
 		"routes": func() error { return m.Do(s.NS, func() error { return ensureRoute(s.Uplink) }) },
 	}
 	for _, stage := range Stages {
@@ -146,8 +146,8 @@ func remove(link netlink.Link) error {
 }
 
 // ensureAddress leaves the link with this IPv4 address and no other.
-func ensureAddress(link netlink.Link, want netip.Prefix) error {
-	have, err := netlink.AddrList(link, unix.AF_INET)
+func ensureAddress(ctx context.Context, link netlink.Link, want netip.Prefix) error {
+	have, err := addresses(ctx, link)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func ensureAddress(link netlink.Link, want netip.Prefix) error {
 	return netlink.AddrAdd(link, &netlink.Addr{IPNet: ip})
 }
 
-func ensureBridges(bridges []Bridge) error {
+func ensureBridges(ctx context.Context, bridges []Bridge) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err
@@ -177,14 +177,14 @@ func ensureBridges(bridges []Bridge) error {
 		return fmt.Errorf("cannot set lo up: %w", err)
 	}
 	for _, b := range bridges {
-		if err := ensureBridge(b); err != nil {
+		if err := ensureBridge(ctx, b); err != nil {
 			return fmt.Errorf("bridge %q: %w", b.Name, err)
 		}
 	}
 	return nil
 }
 
-func ensureBridge(b Bridge) error {
+func ensureBridge(ctx context.Context, b Bridge) error {
 	mac, err := net.ParseMAC(b.MAC)
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func ensureBridge(b Bridge) error {
 	if err := plainForwarding(link.Attrs().Index); err != nil {
 		return err
 	}
-	if err := ensureAddress(link, b.Address); err != nil {
+	if err := ensureAddress(ctx, link, b.Address); err != nil {
 		return fmt.Errorf("address %s: %w", b.Address, err)
 	}
 	return netlink.LinkSetUp(link)
@@ -314,7 +314,7 @@ func createTap(name string, uid uint32) error {
 
 // ensureUplink joins the namespace to the host. The host's end carries the
 // namespace's name as its alias, which tells the reconciler whose it is.
-func (m *Manager) ensureUplink(s Spec) error {
+func (m *Manager) ensureUplink(ctx context.Context, s Spec) error {
 	ns, err := os.Open(m.Path(s.NS))
 	if err != nil {
 		return err
@@ -377,7 +377,7 @@ func (m *Manager) ensureUplink(s Spec) error {
 		if err := setSysctls([]sysctl{{"net/ipv6/conf/" + u.HostLink + "/disable_ipv6", "1"}}); err != nil {
 			return err
 		}
-		if err := ensureAddress(link, u.Host); err != nil {
+		if err := ensureAddress(ctx, link, u.Host); err != nil {
 			return fmt.Errorf("address %s: %w", u.Host, err)
 		}
 		return netlink.LinkSetUp(link)
@@ -390,7 +390,7 @@ func (m *Manager) ensureUplink(s Spec) error {
 		if err != nil {
 			return err
 		}
-		if err := ensureAddress(link, u.Play); err != nil {
+		if err := ensureAddress(ctx, link, u.Play); err != nil {
 			return fmt.Errorf("address %s: %w", u.Play, err)
 		}
 		return netlink.LinkSetUp(link)
