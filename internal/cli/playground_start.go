@@ -95,6 +95,9 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 		}
 	}
 	p, err := c.StartPlay(ctx, req)
+	if ctx.Err() != nil {
+		a.say(false, "\nThe play may have been started nevertheless: see labctl playground list")
+	}
 	if err != nil {
 		return a.refusedManifest(err, source)
 	}

@@ -24,11 +24,12 @@ type progress struct {
 	live  bool // a terminal
 	quiet bool
 
-	mu    sync.Mutex
-	lines int // of the table on the screen
-	last  api.Play
-	seen  time.Time // when last arrived
-	said  map[string]string
+	mu     sync.Mutex
+	lines  int // of the table on the screen
+	last   api.Play
+	anchor time.Time // our time when the start began
+	began  time.Time // the same by labd's clock
+	said   map[string]string
 }
 
 func (a *App) progress(quiet bool) *progress {
@@ -43,7 +44,11 @@ func (g *progress) update(p api.Play) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.last, g.seen = p, g.now()
+	g.last = p
+	// Clocks differ: what labd has reported must lie behind us, no more.
+	if start, behind := began(p), latest(p).Sub(began(p)); !start.Equal(g.began) || g.now().Sub(g.anchor) < behind {
+		g.began, g.anchor = start, g.now().Add(-behind)
+	}
 	if g.live {
 		g.draw()
 		return
@@ -71,7 +76,7 @@ func (g *progress) draw() {
 	if g.lines > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", g.lines)
 	}
-	rows := tableRows(g.last, g.now().Sub(g.seen))
+	rows := tableRows(g.last, g.now().Sub(g.anchor))
 	for _, row := range rows {
 		// A line that wraps would break the count of lines to go up.
 		if r := []rune(clean(row)); len(r) >= width {
@@ -101,8 +106,7 @@ func began(p api.Play) time.Time {
 	return at
 }
 
-// latest is the newest moment that labd reported: the only "now" that its
-// clock and ours agree on.
+// latest is the newest moment that labd reported.
 func latest(p api.Play) time.Time {
 	at := began(p)
 	if p.Status == nil {
@@ -120,9 +124,8 @@ func latest(p api.Play) time.Time {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", max(d, 0).Seconds()) }
 
-// tableRows is the live table. since is the time since the play was last
-// heard of.
-func tableRows(p api.Play, since time.Duration) []string {
+// tableRows is the live table, elapsed after the start began.
+func tableRows(p api.Play, elapsed time.Duration) []string {
 	width := len("MACHINE")
 	for _, m := range p.Machines {
 		width = max(width, len(m.Name))
@@ -136,23 +139,23 @@ func tableRows(p api.Play, since time.Duration) []string {
 	for _, m := range p.Machines {
 		status, _ := p.Status.Machine(m.Name)
 		row := fmt.Sprintf("%-*s", width, m.Name)
-		pending := false
+		pending, note := false, ""
 		for _, name := range api.Conditions {
 			cell := "·"
 			if c, ok := status.Condition(name); ok && c.Status == api.True {
 				cell = "✓ " + seconds(api.ParseTime(c.LastTransitionAt).Sub(start))
 			} else if !pending {
 				pending = true
-				if cell = "… " + seconds(latest(p).Sub(start)+since); failed(status.State) {
+				if cell = "… " + seconds(elapsed); failed(status.State) {
 					cell = "✗ failed"
 				}
 				if ok && c.Message != "" {
-					cell += " " + c.Message
+					note = "  " + c.Message
 				}
 			}
 			row += fmt.Sprintf("  %-8s", cell)
 		}
-		rows = append(rows, strings.TrimRight(row, " "))
+		rows = append(rows, strings.TrimRight(row, " ")+note)
 	}
 	if line := tasksLine(p.Tasks); line != "" {
 		rows = append(rows, line)
