@@ -54,7 +54,7 @@ type Volumes interface {
 // Volume is what a volume is made of.
 type Volume struct {
 	Source     string // image reference; empty for a blank volume
-	Kernel     string // version whose modules an image gets
+	Kernel     string // version whose modules a root filesystem gets
 	SizeBytes  int64
 	Filesystem string // of a blank volume; empty is raw
 	UID        uint32
@@ -324,8 +324,9 @@ func (b *Bender) Watch(id play.ID) (changes <-chan struct{}, stop func(), err er
 	return changes, stop, nil
 }
 
-// FreeUplink is the lowest uplink index no play of this host uses.
-func (b *Bender) FreeUplink() int {
+// FreeUplink is the lowest uplink index that no play here uses and that is not
+// taken by somebody else.
+func (b *Bender) FreeUplink(taken func(index int) bool) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	used := make(map[int]bool)
@@ -333,7 +334,7 @@ func (b *Bender) FreeUplink() int {
 		used[w.plan.Uplink.Index] = true
 	}
 	for i := 0; ; i++ {
-		if !used[i] {
+		if !used[i] && !taken(i) {
 			return i
 		}
 	}

@@ -1,7 +1,6 @@
 package bender
 
 import (
-	"fmt"
 	"strings"
 
 	"sandlot/guest/wire"
@@ -65,7 +64,7 @@ func machineSpec(l layout.Layout, p *plan.Plan, i int, k vm.Kernel) vm.Spec {
 	m := p.Machines[i]
 	id := string(p.Play)
 	spec := vm.Spec{
-		Name: fmt.Sprintf("%s-m%d", id, i),
+		Name: l.MachineName(id, i),
 		Dir:  l.Machine(id, i),
 		UID:  m.UID, GID: m.UID,
 		NetNS:  "/run/netns/" + l.NetNS(id),

@@ -112,13 +112,9 @@ func (b *Bender) makeFiles(w *worker) error {
 			return err
 		}
 	}
-	for i, m := range w.plan.Machines {
-		dir := l.Machine(id, i)
-		if err := makeDir(dir, 0o700); err != nil {
+	for i := range w.plan.Machines {
+		if err := makeDir(l.Machine(id, i), 0o700); err != nil {
 			return err
-		}
-		if err := b.opts.Chown(dir, int(m.UID), int(m.UID)); err != nil {
-			return fmt.Errorf("cannot give run directory to machine %q: %w", m.Name, err)
 		}
 	}
 	return nil
@@ -134,7 +130,10 @@ func makeDir(dir string, mode os.FileMode) error {
 func (b *Bender) makeVolumes(ctx context.Context, w *worker, i int) error {
 	m := w.plan.Machines[i]
 	for j, d := range m.Drives {
-		v := Volume{Source: d.Source, Kernel: m.Kernel, SizeBytes: d.SizeBytes, Filesystem: d.Filesystem, UID: m.UID}
+		v := Volume{Source: d.Source, SizeBytes: d.SizeBytes, Filesystem: d.Filesystem, UID: m.UID}
+		if d.Mount == "/" {
+			v.Kernel = m.Kernel
+		}
 		progress := func(s string) { w.set(i, play.ConditionVolume, false, s) }
 		if err := b.opts.Volumes.Make(ctx, b.opts.Layout.Volume(string(w.plan.Play), i, j), v, progress); err != nil {
 			w.set(i, play.ConditionVolume, false, err.Error())

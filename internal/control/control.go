@@ -27,7 +27,7 @@ type Bender interface {
 	Stop(ctx context.Context, id play.ID) error
 	Restart(ctx context.Context, id play.ID) error
 	Destroy(ctx context.Context, id play.ID) error
-	FreeUplink() int
+	FreeUplink(taken func(index int) bool) int
 	Observer
 	Machines
 }
@@ -53,6 +53,8 @@ type Options struct {
 	Bender Bender
 	// Facts of this host for a plan, without the uplink index.
 	Facts func(ctx context.Context) (plan.Facts, error)
+	// UplinkTaken tells whether somebody else on this host uses an index.
+	UplinkTaken func(index int) bool
 	// CheckSource refuses an image that is known not to be there.
 	CheckSource func(ctx context.Context, source string) error
 	// Bases lists the official playgrounds, ReadBase returns one's manifest.
@@ -147,7 +149,7 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if err != nil {
 		return api.Play{}, err
 	}
-	facts.UplinkIndex = c.opts.Bender.FreeUplink()
+	facts.UplinkIndex = c.opts.Bender.FreeUplink(c.opts.UplinkTaken)
 	id, err := play.NewID(c.opts.Random)
 	if err != nil {
 		return api.Play{}, err

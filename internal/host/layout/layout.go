@@ -41,6 +41,12 @@ func (l Layout) Images() string { return filepath.Join(l.Root, "images") }
 // Kernels holds one directory for each kernel version.
 func (l Layout) Kernels() string { return filepath.Join(l.Root, "kernels") }
 
+// SharedInitramfs is the part of the initramfs that all machines with one
+// kernel and one labinit share.
+func (l Layout) SharedInitramfs(key string) string {
+	return filepath.Join(l.Root, "initramfs", key+".cpio")
+}
+
 // PoolImage is the preallocated XFS file, where the data directory itself has
 // no reflink.
 func (l Layout) PoolImage() string { return filepath.Join(l.Root, "pool.img") }
@@ -72,7 +78,7 @@ func (l Layout) Plays() string { return filepath.Join(l.Root, "plays") }
 func (l Layout) Play(play string) string { return filepath.Join(l.Plays(), play) }
 
 // Machine is the run directory of machine number machine: sockets, console,
-// initramfs. It belongs to the machine's own user.
+// pid record. It belongs to root: its VMM gets descriptors.
 func (l Layout) Machine(play string, machine int) string {
 	return filepath.Join(l.Play(play), fmt.Sprintf("m%d", machine))
 }
@@ -83,13 +89,24 @@ func (l Layout) Initramfs(play string, machine int) string {
 }
 
 // NetNS is the name of a play's network namespace.
-func (l Layout) NetNS(play string) string { return "sandlot-" + l.Instance() + "-" + play }
+func (l Layout) NetNS(play string) string { return l.NetNSPrefix() + play }
 
 // Uplink is the name of the host's end of a play's uplink: at most 15 bytes.
-func (l Layout) Uplink(play string) string { return "sl" + l.Instance() + play[:8] }
+func (l Layout) Uplink(play string) string { return l.UplinkPrefix() + play[:8] }
 
 // Table is the name of the nftables table on the host.
 func (l Layout) Table() string { return "sandlot-" + l.Instance() }
+
+// UplinkPrefix begins the names of all uplinks of this instance.
+func (l Layout) UplinkPrefix() string { return "sl" + l.Instance() }
+
+// NetNSPrefix begins the names of all namespaces of this instance.
+func (l Layout) NetNSPrefix() string { return "sandlot-" + l.Instance() + "-" }
+
+// MachineName names machine number machine in cgroups and processes.
+func (l Layout) MachineName(play string, machine int) string {
+	return fmt.Sprintf("%s-m%d", play, machine)
+}
 
 // Cgroup is the name of the parent cgroup.
 func (l Layout) Cgroup() string { return "sandlot-" + l.Instance() }

@@ -1,0 +1,89 @@
+# Sandlot. `make help` lists the targets.
+#
+# Everything a target needs is installed by it: `make demo` and `make test` work
+# on a fresh Debian 12 or Ubuntu machine, as root.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+DATA   ?= /var/lib/sandlot
+LISTEN ?= 127.0.0.1:8484
+# Where tests keep kernels, images and their pool: kept between runs.
+CACHE  ?= /var/cache/sandlot-test
+
+export GOFLAGS += -trimpath
+GO     := $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LABCTL_FLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built=$(shell date -u +%Y-%m-%d)
+
+# Programs the host must have: the package of each.
+RUN_PACKAGES := ca-certificates qemu-system-x86 seabios xfsprogs btrfs-progs e2fsprogs kmod nftables iproute2 buildah crun mmdebstrap uidmap debian-archive-keyring
+TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev tmux openssh-client attr
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: host-packages build ## prepare this host, start labd and the lab of examples/two-networks.yaml
+	@./tools/demo up "$(DATA)" "$(LISTEN)"
+
+.PHONY: demo-clean
+demo-clean: ## remove everything that make demo made on this host
+	@./tools/demo clean "$(DATA)" "$(LISTEN)"
+
+.PHONY: build
+build: go ## build labd, labctl and labinit into bin/
+	CGO_ENABLED=0 $(GO) build -o bin/labd ./cmd/labd
+	CGO_ENABLED=0 $(GO) build -ldflags "$(LABCTL_FLAGS)" -o bin/labctl ./cmd/labctl
+	CGO_ENABLED=0 $(GO) build -ldflags "-s -w" -o bin/labinit ./cmd/labinit
+
+.PHONY: test
+test: test-packages build check test-prepare ## install what the tests need and run all of them, machines included
+	LAB_TEST=root,vm LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 \
+	  $(GO) test -count=1 -p 1 -timeout 25m ./...
+
+.PHONY: test-quick
+test-quick: go ## run the tests that need nothing installed, with the race detector if there is a C compiler
+	$(GO) test $$(command -v gcc >/dev/null && echo -race) ./...
+
+.PHONY: test-prepare
+test-prepare: build
+	./tools/test-prepare "$(CACHE)"
+
+.PHONY: check
+check: go ## gofmt, vet, staticcheck, import arrows, package comments
+	@bad=$$(gofmt -l api client cmd guest internal playgrounds test); if [ -n "$$bad" ]; then echo "not formatted: $$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: bench
+bench: test-packages build test-prepare ## measure, side by side with plain QEMU, and print ratios
+	LABD_CACHE=$(CACHE) ./tools/bench
+
+.PHONY: install
+install: build ## install the programs, the images' sources and the systemd unit on this host
+	install -D -m 755 -t $(DESTDIR)/usr/libexec/sandlot bin/labd bin/labinit
+	install -D -m 755 -t $(DESTDIR)/usr/bin bin/labctl
+	mkdir -p $(DESTDIR)/usr/bin $(DESTDIR)/usr/share/sandlot
+	ln -sf /usr/libexec/sandlot/labd $(DESTDIR)/usr/bin/labd
+	cp -r images $(DESTDIR)/usr/share/sandlot/
+	install -D -m 644 packaging/labd.service $(DESTDIR)/usr/lib/systemd/system/labd.service
+
+.PHONY: go
+go:
+	@./tools/need-go "$(GO)"
+
+.PHONY: host-packages
+host-packages:
+	@./tools/need-packages $(RUN_PACKAGES)
+
+.PHONY: test-packages
+test-packages:
+	@./tools/need-packages $(TEST_PACKAGES)
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin

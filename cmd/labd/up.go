@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/spf13/cobra"
+
+	"sandlot/internal/control"
+	"sandlot/internal/host/layout"
+	"sandlot/internal/manifest"
+	"sandlot/internal/step"
+)
+
+// DefaultListen is where labd answers unless told otherwise: this host only.
+const DefaultListen = "127.0.0.1:8484"
+
+func upCommand(l *layout.Layout) *cobra.Command {
+	s := settings{}
+	var size, level, crash string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run labd in the foreground",
+		Long: `Run labd in the foreground until Ctrl-C or SIGTERM. Machines that run go on
+without it, and the next labd takes them over.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.layout = *l
+			if err := needRoot("run labd"); err != nil {
+				return err
+			}
+			if size != "" {
+				bytes, err := manifest.ParseSize(size)
+				if err != nil {
+					return fmt.Errorf("cannot read --pool-size: %w", err)
+				}
+				s.poolSize = bytes
+			}
+			var lv slog.Level
+			if err := lv.UnmarshalText([]byte(level)); err != nil {
+				return fmt.Errorf("cannot read --log-level %q: write debug, info, warn or error", level)
+			}
+			switch s.accel {
+			case "auto", "kvm", "tcg":
+			default:
+				return fmt.Errorf("cannot use --accel %q: write auto, kvm or tcg", s.accel)
+			}
+			s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: lv}))
+			s.hook = crashAt(crash)
+			return up(cmd.Context(), s)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.listen, "listen", envOr("LABD_LISTEN", DefaultListen), "address of the API (LABD_LISTEN)")
+	f.StringVar(&s.public, "public-url", "", "root of the URLs in replies; default: what the request was sent to")
+	f.StringVar(&s.accel, "accel", envOr("LABD_ACCEL", "auto"), "auto (probe KVM by a boot), kvm or tcg (LABD_ACCEL)")
+	f.BoolVar(&s.strict, "strict", false, "refuse manifests that ask for a backend this host lacks")
+	f.StringVar(&size, "pool-size", "", "size of the volume pool, like 40GiB; default: half of the free space, at most 64GiB")
+	f.StringVar(&s.labinit, "labinit", besides("labinit"), "the machines' first process")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&crash, "crash-at", "", "kill labd at POINT:STEP, for tests")
+	_ = f.MarkHidden("crash-at")
+	return cmd
+}
+
+// besides is the path of a program that is installed with this one.
+func besides(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
+}
+
+// crashAt makes labd die as by SIGKILL at one point of one step, like
+// "after-do:boot/router".
+func crashAt(at string) func(step.Point, string) {
+	if at == "" {
+		return nil
+	}
+	return func(p step.Point, name string) {
+		if string(p)+":"+name == at {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // until the signal arrives
+		}
+	}
+}
+
+func up(ctx context.Context, s settings) error {
+	if err := os.MkdirAll(s.layout.Root, 0o711); err != nil {
+		return fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	// Machines' users must reach their volumes through it.
+	if err := os.Chmod(s.layout.Root, 0o711); err != nil {
+		return fmt.Errorf("cannot open the data directory to machines: %w", err)
+	}
+	lock := flock.New(s.layout.Lock())
+	free, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("cannot lock the data directory: %w", err)
+	}
+	if !free {
+		return fmt.Errorf("cannot use data directory %q: another labd uses it; stop that one, or choose another with --data-dir", s.layout.Root)
+	}
+	defer func() { _ = lock.Unlock() }()
+	listener, err := net.Listen("tcp", s.listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("cannot listen on %s: the port is taken; choose another with --listen", s.listen)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot listen on %q: %w; write host:port", s.listen, err)
+	}
+	defer func() { _ = listener.Close() }()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d, err := assemble(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	// Workers end with the context; close waits for them.
+	defer cancel()
+	if err := d.writeCredentials(ctx); err != nil {
+		return err
+	}
+	go d.expire(ctx)
+	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "data", s.layout.Root)
+	return d.server.Serve(ctx, 5*time.Second, listener)
+}
+
+// writeCredentials makes the administrator's session, the same at every start.
+func (d *daemon) writeCredentials(ctx context.Context) error {
+	have, err := readCredentials(d.layout)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	made, err := d.control.EnsureAdmin(ctx, have)
+	if err != nil || made == have {
+		return err
+	}
+	body, err := json.Marshal(made)
+	if err != nil {
+		return err
+	}
+	temp := d.layout.Admin() + ".new"
+	if err := os.WriteFile(temp, append(body, '\n'), 0o600); err != nil {
+		return fmt.Errorf("cannot keep the administrator's credentials: %w", err)
+	}
+	return os.Rename(temp, d.layout.Admin())
+}
+
+func readCredentials(l layout.Layout) (control.Credentials, error) {
+	var c control.Credentials
+	body, err := os.ReadFile(l.Admin())
+	if err != nil {
+		return c, fmt.Errorf("cannot read the administrator's credentials: %w", err)
+	}
+	if err := json.Unmarshal(body, &c); err != nil {
+		return c, fmt.Errorf("cannot read %q: %w", l.Admin(), err)
+	}
+	return c, nil
+}
+
+func credentialsCommand(l *layout.Layout) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "credentials",
+		Short: "Print the administrator's session id and token for labctl auth login",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := readCredentials(*l)
+			if err != nil {
+				return fmt.Errorf("%w; labd up makes them at its first start", err)
+			}
+			if output == "json" {
+				return printJSON(cmd.OutOrStdout(), c)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", c.SessionID, c.AccessToken)
+			return err
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func purgeCommand(l *layout.Layout) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "purge",
+		Short: "Remove all plays, images and kernels, and everything else labd made on this host",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needRoot("purge"); err != nil {
+				return err
+			}
+			if _, err := os.Stat(l.Root); errors.Is(err, os.ErrNotExist) {
+				return nil
+			}
+			if !yes {
+				return fmt.Errorf("cannot purge %q without --yes: every play, image and kernel in it would be lost", l.Root)
+			}
+			lock := flock.New(l.Lock())
+			if free, err := lock.TryLock(); err != nil || !free {
+				return fmt.Errorf("cannot purge %q: a labd uses it; stop that one first", l.Root)
+			}
+			defer func() { _ = lock.Unlock() }()
+			return purge(cmd.Context(), *l, slog.Default())
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "really do it")
+	return cmd
+}
+
+func outputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if *output != "text" && *output != "json" {
+			return fmt.Errorf("cannot print as %q: write text or json", *output)
+		}
+		return nil
+	}
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// recipes finds the folders of images that can be built: beside the program,
+// or in the folder above it.
+func recipes() map[string]string {
+	found := make(map[string]string)
+	for _, root := range []string{"/usr/share/sandlot/images", besides("../images"), envOr("LABD_IMAGES", "")} {
+		files, _ := filepath.Glob(filepath.Join(root, "*", "Dockerfile"))
+		for _, f := range files {
+			dir := filepath.Dir(f)
+			found[strings.ToLower(filepath.Base(dir))] = dir
+		}
+	}
+	return found
+}

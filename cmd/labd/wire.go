@@ -1,0 +1,389 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandlot/guest/initramfs"
+	"sandlot/internal/bender"
+	"sandlot/internal/control"
+	"sandlot/internal/gateway"
+	"sandlot/internal/host/image"
+	"sandlot/internal/host/kernel"
+	"sandlot/internal/host/layout"
+	"sandlot/internal/host/netns"
+	"sandlot/internal/host/volume"
+	"sandlot/internal/plan"
+	"sandlot/internal/play"
+	"sandlot/internal/server"
+	"sandlot/internal/session"
+	"sandlot/internal/step"
+	"sandlot/internal/store"
+	"sandlot/internal/vm"
+	"sandlot/internal/vm/launch"
+	"sandlot/internal/vm/qemu"
+	"sandlot/playgrounds"
+)
+
+// settings are what a person chooses about `labd up`.
+type settings struct {
+	layout   layout.Layout
+	listen   string
+	public   string
+	accel    string // "auto", "kvm" or "tcg"
+	strict   bool
+	poolSize int64
+	labinit  string
+	hook     func(step.Point, string)
+	log      *slog.Logger
+}
+
+// daemon is everything of a running labd.
+type daemon struct {
+	settings
+	pool     *volume.Pool
+	images   *image.Store
+	kernels  kernels
+	networks *networks
+	driver   *qemu.Driver
+	store    *store.Store
+	bender   *bender.Bender
+	control  *control.Control
+	gateway  *gateway.Gateway
+	server   *server.Server
+}
+
+// assemble makes a daemon: this is the one place that names every adapter.
+func assemble(ctx context.Context, s settings) (d *daemon, err error) {
+	d = &daemon{settings: s}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if d.pool, err = volume.Open(ctx, poolOptions(s.layout, s.poolSize)); err != nil {
+		return d, err
+	}
+	if d.images, err = openImages(s.layout); err != nil {
+		return d, err
+	}
+	d.kernels = kernels{layout: s.layout, store: kernelStore(s.layout), labinit: s.labinit}
+	verdict, err := d.accelerator(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.driver = qemu.New(qemu.Options{KVM: verdict.KVM, CPU: verdict.CPU})
+	d.networks = newNetworks(s.layout, s.log)
+	if err = d.networks.manager.EnsureHost(ctx); err != nil {
+		return d, err
+	}
+	if err = d.networks.removeNamelessLinks(ctx); err != nil {
+		return d, err
+	}
+	if d.store, err = store.Open(ctx, s.layout.State()); err != nil {
+		return d, err
+	}
+	hostBoot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return d, fmt.Errorf("cannot read this host's boot id: %w", err)
+	}
+	d.bender = bender.New(ctx, bender.Options{
+		Layout: s.layout, Records: records{d.store}, Networks: d.networks,
+		Volumes: volumes{d.images, d.pool, s.layout}, Kernels: d.kernels,
+		Drivers: map[string]vm.Driver{backendQEMU: d.driver},
+		Attach: func(dial func(context.Context) (net.Conn, error)) bender.Agent {
+			return session.New(dial)
+		},
+		Initramfs: initramfs.Machine,
+		Strays:    strays(s.layout, d.networks, d.pool.Delete),
+		HostBoot:  strings.TrimSpace(string(hostBoot)),
+		Runner:    step.Runner{Hook: s.hook},
+		Log:       s.log,
+	})
+	if err = d.bender.Recover(ctx); err != nil {
+		return d, err
+	}
+	d.control, err = control.New(control.Options{
+		Store: d.store, Bender: d.bender, Facts: d.facts, UplinkTaken: d.uplinkTaken,
+		CheckSource: d.checkSource, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
+	})
+	if err != nil {
+		return d, err
+	}
+	d.gateway = gateway.New(machines{d.bender})
+	d.server = server.New(server.Options{
+		Auth: d.control, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
+		Settings: d.control, Machines: d.control, Gateway: d.gateway,
+		PublicURL: s.public, Log: s.log,
+	})
+	return d, nil
+}
+
+// close lets go of everything; machines go on.
+func (d *daemon) close() {
+	if d.gateway != nil {
+		d.gateway.Close()
+	}
+	if d.bender != nil {
+		d.bender.Wait()
+	}
+	if d.networks != nil {
+		d.networks.close()
+	}
+	if d.driver != nil {
+		_ = d.driver.Close()
+	}
+	if d.store != nil {
+		_ = d.store.Close()
+	}
+	if d.images != nil {
+		_ = d.images.Close()
+	}
+}
+
+const backendQEMU = "qemu"
+
+func poolOptions(l layout.Layout, size int64) volume.Options {
+	return volume.Options{Dir: l.Pool(), ImageFile: l.PoolImage(), Size: size}
+}
+
+func newNetworks(l layout.Layout, log *slog.Logger) *networks {
+	return &networks{
+		layout: l, log: log, servers: make(map[play.ID]func()),
+		manager: &netns.Manager{Table: l.Table(), UplinkPrefix: l.UplinkPrefix(), NSPrefix: l.NetNSPrefix()},
+	}
+}
+
+func kernelStore(l layout.Layout) *kernel.Store { return &kernel.Store{Dir: l.Kernels()} }
+
+func openImages(l layout.Layout) (*image.Store, error) {
+	kernels := kernelStore(l)
+	return image.Open(image.Options{
+		Dir: l.Images(), Bases: l.Bases(), Staging: l.Staging(), Recipes: recipes(),
+		Kernel: func(_ context.Context, version string) (image.Kernel, error) {
+			k, err := kernels.Get(version)
+			if err != nil {
+				return image.Kernel{}, err
+			}
+			return image.Kernel{Version: k.Version, Release: k.Release, ModulesDir: k.Modules(), BootDir: k.Boot()}, nil
+		},
+	})
+}
+
+// strays are all the kinds of things that plays leave on a host.
+func strays(l layout.Layout, n *networks, remove func(path string) error) []bender.Strays {
+	return []bender.Strays{
+		processes{layout: l},
+		n,
+		folders{root: l.Volumes(), remove: remove},
+		folders{root: l.Plays(), remove: os.RemoveAll},
+	}
+}
+
+// accelerator decides between KVM and TCG, by a probe boot unless told.
+func (d *daemon) accelerator(ctx context.Context) (qemu.Verdict, error) {
+	switch d.accel {
+	case "kvm":
+		return qemu.Verdict{KVM: true, Known: true}, nil
+	case "tcg":
+		return qemu.Verdict{Known: true, Detail: "not asked for"}, nil
+	}
+	v, err := probe(ctx, d.layout, d.kernels)
+	if err == nil && !v.KVM {
+		d.log.Warn("machines run without KVM: slower, and isolated by nothing but QEMU's care", "why", v.Detail)
+	}
+	return v, err
+}
+
+// probe boots the newest kernel of the store under KVM.
+func probe(ctx context.Context, l layout.Layout, k kernels) (qemu.Verdict, error) {
+	p := qemu.Prober{Dir: l.Root, Cache: l.Probe(), UID: probeUID, GID: probeUID}
+	list, err := k.store.List()
+	if err != nil {
+		return qemu.Verdict{}, err
+	}
+	if len(list) > 0 {
+		if p.Kernel, p.Initramfs, err = k.Get(ctx, list[len(list)-1].Version); err != nil {
+			return qemu.Verdict{}, err
+		}
+	}
+	return p.Probe(ctx)
+}
+
+// probeUID is below every machine's user and above every person's.
+const probeUID = 1_599_999_999
+
+func (d *daemon) facts(context.Context) (plan.Facts, error) {
+	list, err := d.kernels.store.List()
+	if err != nil {
+		return plan.Facts{}, err
+	}
+	c := d.driver.Capabilities()
+	f := plan.Facts{
+		Backends: map[string]plan.BackendFacts{backendQEMU: {MaxDrives: c.MaxDrives, MaxNICs: c.MaxNICs, Preference: 10}},
+		Strict:   d.strict,
+	}
+	for _, k := range list {
+		f.Kernels = append(f.Kernels, k.Version)
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return f, fmt.Errorf("cannot read this host's memory: %w", err)
+	}
+	// The host and the page cache need the rest.
+	f.MaxMemoryMiB = int(info.Totalram * uint64(info.Unit) >> 20 * 3 / 4)
+	return f, nil
+}
+
+// uplinkTaken tells whether another labd on this host uses an uplink.
+func (d *daemon) uplinkTaken(index int) bool {
+	used, err := d.networks.manager.UsedUplinks(context.Background())
+	if err != nil {
+		d.log.Error("cannot list uplinks", "error", err)
+		return false
+	}
+	pool := netns.UplinkPool.Addr().As4()
+	first := binary.BigEndian.Uint32(pool[:]) + uint32(2*index)
+	for _, p := range used {
+		for i := range uint32(2) {
+			var a [4]byte
+			binary.BigEndian.PutUint32(a[:], first+i)
+			if p.Contains(netip.AddrFrom4(a)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkSource refuses a named image the store lacks; images from registries
+// are pulled at the start.
+func (d *daemon) checkSource(_ context.Context, source string) error {
+	if strings.Contains(source, "://") {
+		return nil
+	}
+	_, err := d.images.Lookup(source)
+	return err
+}
+
+// kernels adds the initramfs that machines of one kernel share.
+type kernels struct {
+	layout  layout.Layout
+	store   *kernel.Store
+	labinit string
+}
+
+func (k kernels) Get(_ context.Context, version string) (vm.Kernel, string, error) {
+	found, err := k.store.Get(version)
+	if err != nil {
+		return vm.Kernel{}, "", err
+	}
+	labinit, err := os.ReadFile(k.labinit)
+	if err != nil {
+		return vm.Kernel{}, "", fmt.Errorf("cannot read labinit: %w; it is built beside labd, or named by --labinit", err)
+	}
+	sum := sha256.Sum256(labinit)
+	path := k.layout.SharedInitramfs(found.Key() + "-" + hex.EncodeToString(sum[:8]))
+	boot := vm.Kernel{BzImage: found.BzImage(), VMLinux: found.VMLinux()}
+	if _, err := os.Stat(path); err == nil {
+		return boot, path, nil
+	}
+	err = writeFile(path, func(w io.Writer) error { return initramfs.Shared(w, labinit, found.Modules()) })
+	return boot, path, err
+}
+
+// writeFile writes a file whole or not at all.
+func writeFile(path string, write func(w io.Writer) error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// records adapts the store to bender.
+type records struct{ *store.Store }
+
+func (r records) Plays(ctx context.Context) ([]bender.Record, error) {
+	rows, err := r.BenderPlays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]bender.Record, len(rows))
+	for i, row := range rows {
+		if err := json.Unmarshal(row.Record, &all[i]); err != nil {
+			return nil, fmt.Errorf("cannot read record of play %q: %w", row.ID, err)
+		}
+	}
+	return all, nil
+}
+
+func (r records) Put(ctx context.Context, record bender.Record) error {
+	body, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return r.PutBenderPlay(ctx, store.BenderPlay{ID: record.Plan.Play, Goal: string(record.Goal), Record: body})
+}
+
+func (r records) Delete(ctx context.Context, id play.ID) error { return r.DeleteBenderPlay(ctx, id) }
+
+// expire runs until ctx ends.
+func (d *daemon) expire(ctx context.Context) {
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := d.control.Expire(ctx); err != nil {
+				d.log.Error("cannot expire plays", "error", err)
+			}
+		}
+	}
+}
+
+// purge removes everything that a labd with this data directory made.
+func purge(ctx context.Context, l layout.Layout, log *slog.Logger) error {
+	n := newNetworks(l, log)
+	var errs []error
+	for _, s := range strays(l, n, os.RemoveAll) {
+		ids, err := s.List(ctx)
+		errs = append(errs, err)
+		for _, id := range ids {
+			errs = append(errs, s.Remove(ctx, id))
+		}
+	}
+	cgroups := launch.Cgroups{}
+	errs = append(errs, n.removeNamelessLinks(ctx), n.manager.RemoveHost(ctx), cgroups.RemoveParent(l.Cgroup()))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := volume.Destroy(ctx, poolOptions(l, 0)); err != nil {
+		return err
+	}
+	return os.RemoveAll(l.Root)
+}
