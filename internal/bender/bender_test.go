@@ -29,9 +29,8 @@ import (
 // host is what outlives a labd: namespaces, volumes, machines and the records.
 // It implements every interface bender has towards the host.
 type host struct {
-	dir   string
-	vms   *vmfake.World
-	limit func() // called before each effect
+	dir string
+	vms *vmfake.World
 
 	mu       sync.Mutex
 	networks map[string]bool
