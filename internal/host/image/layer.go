@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,11 +20,27 @@ const (
 	whiteoutMeta   = ".wh..wh."
 	whiteoutOpaque = ".wh..wh..opq"
 	xattrRecord    = "SCHILY.xattr."
+
+	// writers of small files for one layer. Creating a file is mostly waiting
+	// for the filesystem's locks, so a few suffice.
+	writers = 4
 )
 
 // readLayer reads one uncompressed layer to its end. Contents of regular files
 // go to the sink.
 func readLayer(ctx context.Context, r io.Reader, sink *sink, left *budget) ([]entry, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(writers)
+	entries, err := readEntries(ctx, r, sink, left, group)
+	// A writer that failed has ended the reader's context; its error is the
+	// one that says why.
+	if e := group.Wait(); e != nil {
+		err = e
+	}
+	return entries, err
+}
+
+func readEntries(ctx context.Context, r io.Reader, sink *sink, left *budget, group *errgroup.Group) ([]entry, error) {
 	var entries []entry
 	tr := tar.NewReader(r)
 	for {
@@ -54,7 +71,7 @@ func readLayer(ctx context.Context, r io.Reader, sink *sink, left *budget) ([]en
 			if err := left.spend(hdr.Size); err != nil {
 				return nil, err
 			}
-			if e.inode.content, e.inode.stored, err = sink.put(ctx, tr, hdr.Size); err != nil {
+			if err := sink.put(ctx, tr, e.inode, group); err != nil {
 				return nil, fmt.Errorf("file %q: %w", e.path, readError(err))
 			}
 		}
@@ -92,6 +109,14 @@ func parseHeader(hdr *tar.Header) (*entry, error) {
 	}
 	dir, base := path.Split(p)
 	dir = strings.TrimSuffix(dir, "/")
+	for part := range strings.SplitSeq(dir, "/") {
+		switch {
+		case strings.HasPrefix(part, whiteoutMeta):
+			return nil, nil
+		case strings.HasPrefix(part, whiteoutPrefix):
+			return nil, fmt.Errorf("path %q goes through a whiteout", hdr.Name)
+		}
+	}
 	if name, ok := strings.CutPrefix(base, whiteoutPrefix); ok {
 		switch {
 		case base == whiteoutOpaque:

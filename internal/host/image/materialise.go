@@ -130,7 +130,7 @@ func (m *materialiser) create(fd int, name string, ino *inode) error {
 	case kindFifo:
 		return unix.Mknodat(fd, name, unix.S_IFIFO|0o600, 0)
 	}
-	out, err := unix.Openat(fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	out, err := unix.Openat(fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, ino.mode&0o777)
 	if err != nil {
 		return err
 	}
@@ -157,10 +157,20 @@ func setAttributes(fd int, name string, ino *inode) error {
 	if name == "" {
 		at, flags = ".", 0
 	}
-	if err := unix.Fchownat(fd, at, int(ino.uid), int(ino.gid), flags); err != nil {
-		return fmt.Errorf("set owner %d:%d: %v", ino.uid, ino.gid, err)
+	// Looking is far cheaper than changing: each change is a transaction of
+	// the filesystem, and most files are root's, with the mode they were
+	// created with.
+	var st unix.Stat_t
+	if err := unix.Fstatat(fd, at, &st, flags); err != nil {
+		return err
 	}
-	if ino.kind != kindSymlink {
+	if st.Uid != ino.uid || st.Gid != ino.gid {
+		if err := unix.Fchownat(fd, at, int(ino.uid), int(ino.gid), flags); err != nil {
+			return fmt.Errorf("set owner %d:%d: %v", ino.uid, ino.gid, err)
+		}
+		st.Mode &^= unix.S_ISUID | unix.S_ISGID
+	}
+	if ino.kind != kindSymlink && st.Mode&0o7777 != ino.mode {
 		// The name was made by us in a folder only root enters, and is not a
 		// symlink; fchmodat has no flag to say so before Linux 6.6.
 		if err := unix.Fchmodat(fd, at, ino.mode, 0); err != nil {

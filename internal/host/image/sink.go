@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,48 +50,74 @@ func contentName(n int64) string { return strconv.FormatInt(n, 10) }
 // reserve returns a number that no content has.
 func (s *sink) reserve() int64 { return s.last.Add(1) }
 
-// put stores size bytes of r. Blocks of zeros become holes, whether or not the
-// archive said so. It returns the content's number and the bytes stored.
-func (s *sink) put(ctx context.Context, r io.Reader, size int64) (number, stored int64, err error) {
-	number = s.reserve()
-	fd, err := unix.Openat(int(s.dir.Fd()), contentName(number), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+// put stores the content of ino, which is read from r: ino.size bytes. Blocks
+// of zeros become holes, whether or not the archive said so. It sets
+// ino.content and ino.stored. Small contents are written by the workers of
+// group, so r can be read on meanwhile; ino is complete when the group is done.
+func (s *sink) put(ctx context.Context, r io.Reader, ino *inode, group *errgroup.Group) error {
+	if ino.size > copyChunk {
+		return s.write(ctx, r, ino)
+	}
+	bp := s.bufs.Get().(*[]byte)
+	buf := (*bp)[:ino.size]
+	if _, err := io.ReadFull(r, buf); err != nil {
+		s.bufs.Put(bp)
+		return noEOF(err)
+	}
+	group.Go(func() error {
+		defer s.bufs.Put(bp)
+		return s.write(ctx, bytes.NewReader(buf), ino)
+	})
+	return nil
+}
+
+// noEOF is for reads that must not meet the end.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (s *sink) write(ctx context.Context, r io.Reader, ino *inode) error {
+	number := s.reserve()
+	// The file is created with its mode: later that is one change less.
+	fd, err := unix.Openat(int(s.dir.Fd()), contentName(number), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, ino.mode&0o777|0o200)
 	if err != nil {
-		return 0, 0, fmt.Errorf("cannot stage content: %v", err)
+		return fmt.Errorf("cannot stage content: %v", err)
 	}
 	defer unix.Close(fd)
 	bp := s.bufs.Get().(*[]byte)
 	defer s.bufs.Put(bp)
 	var off, end int64
-	for off < size {
+	for off < ino.size {
 		if err := ctx.Err(); err != nil {
-			return 0, 0, err
+			return err
 		}
-		buf := (*bp)[:min(copyChunk, size-off)]
+		buf := (*bp)[:min(copyChunk, ino.size-off)]
 		if _, err := io.ReadFull(r, buf); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return 0, 0, err
+			return noEOF(err)
 		}
 		for at := 0; at < len(buf); {
 			start, stop := dataRun(buf, at)
 			if start < stop {
 				if err := pwriteAll(fd, buf[start:stop], off+int64(start)); err != nil {
-					return 0, 0, fmt.Errorf("cannot stage content: %v", err)
+					return fmt.Errorf("cannot stage content: %v", err)
 				}
-				stored += int64(stop-start+blockSize-1) / blockSize * blockSize
+				ino.stored += roundUp(int64(stop-start), blockSize)
 				end = off + int64(stop)
 			}
 			at = stop
 		}
 		off += int64(len(buf))
 	}
-	if end < size {
-		if err := unix.Ftruncate(fd, size); err != nil {
-			return 0, 0, fmt.Errorf("cannot stage content: %v", err)
+	if end < ino.size {
+		if err := unix.Ftruncate(fd, ino.size); err != nil {
+			return fmt.Errorf("cannot stage content: %v", err)
 		}
 	}
-	return number, stored, nil
+	ino.content = number
+	return nil
 }
 
 // dataRun returns the next run of blocks at or after from that are not all
