@@ -581,6 +581,10 @@ func TestTerminalIsSingleUse(t *testing.T) {
 	if want := "2it failed\n|5{\"code\":7}"; strings.Join(got, "|") != want {
 		t.Errorf("frames %q, want %q", got, want)
 	}
+	ghost, _ := url.Parse(decode[api.Conn](t, ask(t, l, "POST", "/api/plays/"+string(id)+"/terminals", `{"user":"ghost"}`)).URL)
+	if res, err := http.Get("http://" + ghost.Host + ghost.Path); err != nil || res.StatusCode != 502 || !strings.Contains(body(t, res), "ghost") {
+		t.Errorf("program that cannot start: %v %v", res, err)
+	}
 	u, _ := url.Parse(reply.URL)
 	if res, err := http.Get("http://" + u.Host + u.Path); err != nil || res.StatusCode != 401 {
 		t.Errorf("second use: %v %v", res, err)
@@ -588,3 +592,44 @@ func TestTerminalIsSingleUse(t *testing.T) {
 }
 
 var _ gateway.Machines = (*servertest.Lab)(nil)
+
+func TestTerminalEndsWithItsClientAndItsPlay(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("", "m1")
+	l.Ready(id)
+	open := func() *websocket.Conn {
+		t.Helper()
+		ws := dial(t, decode[api.Conn](t, ask(t, l, "POST", "/api/plays/"+string(id)+"/terminals", `{"command":"wait"}`)).URL, nil)
+		if _, msg, err := ws.Read(t.Context()); err != nil || string(msg[1:]) != "waiting\n" {
+			t.Fatalf("%q, %v", msg, err)
+		}
+		return ws
+	}
+	before := l.Running()
+	open().CloseNow()
+	for l.Running() != before {
+		time.Sleep(time.Millisecond)
+	}
+	ws := open()
+	l.Gateway.Revoke(id)
+	for {
+		if _, _, err := ws.Read(t.Context()); err != nil {
+			if websocket.CloseStatus(err) != websocket.StatusGoingAway {
+				t.Errorf("after Revoke: %v, want close 1001", err)
+			}
+			break
+		}
+	}
+	bad := open()
+	if err := bad.Write(t.Context(), websocket.MessageBinary, []byte{api.FrameExit}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, _, err := bad.Read(t.Context()); err != nil {
+			if websocket.CloseStatus(err) != websocket.StatusUnsupportedData {
+				t.Errorf("a frame only the server may send: %v", err)
+			}
+			break
+		}
+	}
+}

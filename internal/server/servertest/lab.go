@@ -53,7 +53,7 @@ type Lab struct {
 	started    []api.StartPlay
 	actions    []string
 	authorized map[string][]string // "machine/user" to keys
-	execs      []string
+	running    int
 }
 
 // New starts a lab that ends with the test.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -81,12 +82,16 @@ func (l *Lab) Listen(ctx context.Context, _ play.ID, _, address string) (net.Lis
 }
 
 // Exec runs the fake shell.
-func (l *Lab) Exec(_ context.Context, _ play.ID, machine string, exec wire.Exec) (io.ReadWriteCloser, error) {
-	l.mu.Lock()
-	l.execs = append(l.execs, machine+"/"+exec.User)
-	l.mu.Unlock()
+func (l *Lab) Exec(_ context.Context, _ play.ID, _ string, exec wire.Exec) (io.ReadWriteCloser, error) {
+	if exec.User == "ghost" {
+		return nil, errors.New(`there is no user "ghost"`)
+	}
 	ours, theirs := net.Pipe()
-	go serveFrames(theirs, exec)
+	l.count(1)
+	go func() {
+		defer l.count(-1)
+		serveFrames(theirs, exec)
+	}()
 	return ours, nil
 }
 
@@ -110,6 +115,7 @@ func serveFrames(conn net.Conn, exec wire.Exec) {
 		for {
 			kind, payload, err := wire.ReadFrame(conn)
 			if err != nil {
+				sh.signal("HUP")
 				return
 			}
 			switch kind {
@@ -141,6 +147,19 @@ func serveFrames(conn net.Conn, exec wire.Exec) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// Running is how many programs run through the agent.
+func (l *Lab) Running() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running
+}
+
+func (l *Lab) count(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running += n
+}
 
 // shell runs the few commands that tests need: echo, cat, exit N, fail, size
 // (prints the terminal's size, and again once it changed), wait (until
