@@ -349,7 +349,6 @@ func TestTerminalIsSingleUse(t *testing.T) {
 	}
 }
 
-
 func TestTerminalEndsWithItsClientAndItsPlay(t *testing.T) {
 	l := servertest.New(t)
 	id := l.Add("", "m1")
