@@ -37,14 +37,21 @@ func Shared(w io.Writer, labinit []byte, modules string) error {
 	// Without this node the kernel starts /init with no console at all: the
 	// first mount of devtmpfs is labinit's own work.
 	a.charDevice("/dev/console", 0o600, 5, 1)
-	var listing []list.Module
-	for _, m := range mods {
-		file := path.Join(moduleDir, m.name+".ko")
-		listing = append(listing, list.Module{Name: m.name, File: file, Deps: m.deps})
-		a.file(file, 0o644, m.data)
-	}
-	a.file(list.Path, 0o644, []byte(list.Format(listing)))
+	a.modules(list.Path, mods)
 	a.file("/init", 0o755, labinit)
+	return a.close()
+}
+
+// Filesystem writes an archive with the modules of one more filesystem ("xfs",
+// "btrfs"), for a machine whose root drive has it. They are not in the shared
+// archive because they would triple its size, which every boot unpacks.
+func Filesystem(w io.Writer, modules, kind string) error {
+	mods, err := resolveModules(modules, []string{kind})
+	if err != nil {
+		return fmt.Errorf("cannot build initramfs: %v", err)
+	}
+	a := newArchive(w)
+	a.modules(list.Extra, mods)
 	return a.close()
 }
 
@@ -95,6 +102,16 @@ func (a *archive) dir(name string) {
 	a.dir(path.Dir(name))
 	a.known[name] = true
 	a.header(&cpio.Header{Name: name[1:], Mode: cpio.TypeDir | 0o755, Links: 2})
+}
+
+func (a *archive) modules(listFile string, mods []module) {
+	var listing []list.Module
+	for _, m := range mods {
+		file := path.Join(moduleDir, m.name+".ko")
+		listing = append(listing, list.Module{Name: m.name, File: file, Deps: m.deps})
+		a.file(file, 0o644, m.data)
+	}
+	a.file(listFile, 0o644, []byte(list.Format(listing)))
 }
 
 func (a *archive) file(name string, mode cpio.FileMode, body []byte) {

@@ -174,6 +174,26 @@ func TestConcatenatedArchives(t *testing.T) {
 	}
 }
 
+func TestFilesystemArchive(t *testing.T) {
+	mods := map[string]string{"xfs": "libcrc32c", "libcrc32c": "", "virtio_pci": "", "virtio_blk": "", "ext4": ""}
+	dir := modulesDir(t, ".xz", mods)
+	var b bytes.Buffer
+	if err := Shared(&b, []byte("binary"), dir); err != nil {
+		t.Fatal(err)
+	}
+	if files := unpack(t, b.Bytes()); files["sandlot/modules/xfs.ko"].header != nil {
+		t.Error("every machine carries xfs")
+	}
+	if err := Filesystem(&b, dir, "xfs"); err != nil {
+		t.Fatal(err)
+	}
+	files := unpack(t, b.Bytes())
+	got := list.Parse(files[list.Extra[1:]].body)
+	if len(got) != 2 || got[0].Name != "libcrc32c" || got[1].Name != "xfs" || files["sandlot/modules/xfs.ko"].body != "code of xfs" {
+		t.Errorf("the list is %v", got)
+	}
+}
+
 // virtio_ring exports what virtio uses, yet modules.dep orders by nearness.
 func TestFarthestDependencyFirst(t *testing.T) {
 	dir := modulesDir(t, "", map[string]string{"c": "b a", "b": "a", "a": ""})

@@ -23,7 +23,7 @@ var Wanted = []string{
 	"virtio_ring", "virtio", "virtio_pci", "virtio_mmio",
 	"virtio_blk", "virtio_console", "virtio_net", "virtio_rng",
 	"vmw_vsock_virtio_transport",
-	"crc32c_generic", "ext4", "xfs", "btrfs",
+	"crc32c_generic", "ext4",
 }
 
 // required must exist, as a module or built in: no machine boots without.

@@ -85,6 +85,8 @@ func boot(start time.Time) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the list of modules: %v", err)
 	}
+	extra, _ := os.ReadFile(list.Extra)
+	listing = append(listing, extra...)
 	verbose := traced()
 	trace := func(what string) {
 		if verbose {
@@ -118,7 +120,9 @@ func boot(start time.Time) error {
 	if err := mods.ensure("virtio_blk"); err != nil {
 		return err
 	}
-	if err := mountRoot(mods, config.Root); err != nil {
+	trace("drive module")
+	grown, err := mountRoot(mods, config.Root)
+	if err != nil {
 		return err
 	}
 	trace("root mounted")
@@ -128,16 +132,20 @@ func boot(start time.Time) error {
 	}
 	warn(writeIdentity(root, config))
 	trace("identity")
-	for _, m := range config.Mounts {
-		warn(mountDrive(mods, root, m))
-	}
 	warn(<-network)
 	trace("network")
 	if err := installAgent(config); err != nil {
 		warn(fmt.Errorf("cannot install agent: %v", err))
 	}
+	warn(<-grown)
+	trace("root grown")
 	if err := switchRoot(); err != nil {
 		return err
+	}
+	// After the change of root, so that the kernel finds the image's own
+	// modprobe for a filesystem whose module is not in the initramfs.
+	for _, m := range config.Mounts {
+		warn(mountDrive(mods, tree{"/"}, m))
 	}
 	init := findInit(tree{"/"})
 	warn(startAgent(init, config.NoSSH))

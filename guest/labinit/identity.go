@@ -62,6 +62,7 @@ func writeIdentity(t tree, config wire.Config) error {
 		{"ca certificates", id.trust},
 		{"welcome", id.welcome},
 		{"network hints", id.networkHints},
+		{"ssh hints", id.sshHints},
 		{"startup files", id.startupFiles},
 	} {
 		if err := step.do(); err != nil {

@@ -15,25 +15,31 @@ import (
 	"sandlot/guest/wire"
 )
 
-// mountRoot mounts the root drive at newRoot and grows its filesystem to the
-// drive's size.
-func mountRoot(mods *modules, m wire.Mount) error {
+// mountRoot mounts the root drive at newRoot and starts to grow its filesystem
+// to the drive's size: the channel tells how that ended. Files can be written
+// meanwhile.
+func mountRoot(mods *modules, m wire.Mount) (grown <-chan error, err error) {
 	if err := waitForDevice(m.Device); err != nil {
-		return err
+		return nil, err
 	}
 	kind, err := mountFilesystem(mods, m, newRoot)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !m.ReadOnly {
-		if err := grow(m.Device, newRoot, kind); err != nil {
-			warn(fmt.Errorf("cannot grow the root filesystem: %v", err))
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		if !m.ReadOnly {
+			if err = grow(m.Device, newRoot, kind); err != nil {
+				err = fmt.Errorf("cannot grow the root filesystem: %v", err)
+			}
 		}
-	}
-	return nil
+		done <- err
+	}()
+	return done, nil
 }
 
-// mountDrive mounts one of the other drives at its place in the new root, so
+// mountDrive mounts one of the other drives at its place, so
 // that it is there for every init; fstab names it for the image's own tools.
 func mountDrive(mods *modules, root tree, m wire.Mount) error {
 	if err := waitForDevice(m.Device); err != nil {
