@@ -37,6 +37,7 @@ type filesystem struct {
 	inodes   int64
 	uuid     string
 	hashSeed string
+	root     *inode // the attributes of the root directory
 }
 
 // planFilesystem sizes a filesystem so that the tree just fits, and derives
@@ -77,6 +78,7 @@ func planFilesystem(root *node, key string) filesystem {
 		inodes:   inodes,
 		uuid:     uuid(sum[:16]),
 		hashSeed: uuid(sum[16:]),
+		root:     root.inode,
 	}
 }
 
@@ -107,7 +109,7 @@ func uuid(b []byte) string {
 // background and swells its clone.
 func mke2fsArgs(fs filesystem, prezeroed bool, dir, out string) []string {
 	ext := []string{
-		"lazy_itable_init=1", "lazy_journal_init=1", "nodiscard", "root_owner=0:0",
+		"lazy_itable_init=1", "lazy_journal_init=1", "nodiscard",
 		"hash_seed=" + fs.hashSeed, "resize=" + strconv.FormatInt(growBlocks, 10),
 	}
 	if prezeroed {
@@ -124,6 +126,18 @@ func mke2fsArgs(fs filesystem, prezeroed bool, dir, out string) []string {
 		args = append(args, "-i", strconv.Itoa(bytesPerInode))
 	}
 	return append(args, "-d", dir, out, strconv.FormatInt(fs.bytes>>10, 10)+"k")
+}
+
+// rootCommands tells debugfs the attributes of the root directory, which
+// mke2fs before 1.47.1 does not take from the folder.
+func rootCommands(root *inode) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "set_inode_field <2> mode 0%o\n", 0o040000|root.mode)
+	fmt.Fprintf(&b, "set_inode_field <2> uid %d\nset_inode_field <2> gid %d\n", root.uid, root.gid)
+	if t := root.mtime.Unix(); t > 0 {
+		fmt.Fprintf(&b, "set_inode_field <2> mtime @%d\n", t)
+	}
+	return b.String()
 }
 
 // makeFilesystem makes the file out from the folder dir and returns its size.
@@ -161,6 +175,9 @@ func (s *Store) tryFilesystem(ctx context.Context, fs filesystem, dir, out strin
 	if err != nil && strings.Contains(output, "assume_storage_prezeroed") && strings.Contains(output, "Bad option") {
 		output, err = s.run(ctx, s.opts.Programs.Mke2fs, mke2fsArgs(fs, false, dir, out)...)
 	}
+	if err == nil {
+		output, err = s.runInput(ctx, rootCommands(fs.root), s.opts.Programs.Debugfs, "-w", "-f", "-", out)
+	}
 	return output, err
 }
 
@@ -175,8 +192,13 @@ func (s *Store) checkFilesystem(ctx context.Context, file string) error {
 // run runs a tool that ends with the context and with this process, and
 // returns what it printed.
 func (s *Store) run(ctx context.Context, program string, args ...string) (string, error) {
+	return s.runInput(ctx, "", program, args...)
+}
+
+func (s *Store) runInput(ctx context.Context, input, program string, args ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdin = strings.NewReader(input)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "E2FSPROGS_FAKE_TIME=1", "SOURCE_DATE_EPOCH=1")
 	err := runTied(cmd)

@@ -137,7 +137,7 @@ func (e *NotFoundError) Error() string {
 
 // Programs are the tools the store runs; the zero value finds them in PATH.
 type Programs struct {
-	Mke2fs, E2fsck, Buildah, Mmdebstrap, Unshare string
+	Mke2fs, E2fsck, Debugfs, Buildah, Mmdebstrap, Unshare string
 }
 
 // Options configure a Store. Dir, Bases and Staging are required.
@@ -190,7 +190,7 @@ func Open(opts Options) (*Store, error) {
 	for _, d := range []struct {
 		program *string
 		name    string
-	}{{&p.Mke2fs, "mke2fs"}, {&p.E2fsck, "e2fsck"}, {&p.Buildah, "buildah"}, {&p.Mmdebstrap, "mmdebstrap"}, {&p.Unshare, "unshare"}} {
+	}{{&p.Mke2fs, "mke2fs"}, {&p.E2fsck, "e2fsck"}, {&p.Debugfs, "debugfs"}, {&p.Buildah, "buildah"}, {&p.Mmdebstrap, "mmdebstrap"}, {&p.Unshare, "unshare"}} {
 		if *d.program == "" {
 			*d.program = d.name
 		}

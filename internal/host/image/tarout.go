@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 )
 
 // writeTar writes the tree as one normalised PAX archive: the root entry
@@ -74,9 +73,6 @@ func header(name string, ino *inode) *tar.Header {
 	hdr := &tar.Header{
 		Format: tar.FormatPAX, Name: name, Mode: int64(ino.mode),
 		Uid: int(ino.uid), Gid: int(ino.gid), ModTime: ino.mtime,
-	}
-	if hdr.ModTime.IsZero() {
-		hdr.ModTime = time.Unix(0, 0)
 	}
 	for key, value := range ino.xattrs {
 		if hdr.PAXRecords == nil {

@@ -62,7 +62,9 @@ func (n *node) sorted() iter.Seq2[string, *node] {
 }
 
 // implicitDir is the directory that a layer uses without declaring it.
-func implicitDir() *node { return newDir(&inode{kind: kindDir, mode: 0o755}) }
+func implicitDir() *node {
+	return newDir(&inode{kind: kindDir, mode: 0o755, mtime: time.Unix(0, 0)})
+}
 
 // op is what one entry of a layer asks for.
 type op byte
