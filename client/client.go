@@ -27,7 +27,7 @@ import (
 
 // Config says where labd is and who asks.
 type Config struct {
-	// APIBaseURL is the prefix of every path, like "http://localhost:8080/api".
+	// APIBaseURL is the prefix of every path, like "http://localhost:8484/api".
 	APIBaseURL string
 	// SessionID and AccessToken sign in; both or none.
 	SessionID, AccessToken string

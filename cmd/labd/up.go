@@ -135,7 +135,7 @@ func up(ctx context.Context, s settings) error {
 	if err := d.writeCredentials(ctx); err != nil {
 		return err
 	}
-	go d.expire(ctx)
+	go d.housekeep(ctx)
 	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "data", s.layout.Root)
 	return d.server.Serve(ctx, 5*time.Second, listener)
 }

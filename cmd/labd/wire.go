@@ -112,12 +112,13 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		Initramfs: initramfs.Machine,
 		Strays:    strays(s.layout, d.networks, d.pool.Delete),
 		HostBoot:  strings.TrimSpace(string(hostBoot)),
-		Runner:    step.Runner{Hook: s.hook},
-		Log:       s.log,
+		Gone: func(id play.ID) {
+			d.gateway.Revoke(id)
+			d.server.Revoke(id)
+		},
+		Runner: step.Runner{Hook: s.hook},
+		Log:    s.log,
 	})
-	if err = d.bender.Recover(ctx); err != nil {
-		return d, err
-	}
 	d.control, err = control.New(control.Options{
 		Store: d.store, Bender: d.bender, Facts: d.facts, UplinkTaken: d.uplinkTaken,
 		CheckSource: d.checkSource, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
@@ -131,7 +132,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		Settings: d.control, Machines: d.control, Gateway: d.gateway,
 		PublicURL: s.public, Log: s.log,
 	})
-	return d, nil
+	return d, d.bender.Recover(ctx)
 }
 
 // close lets go of everything; machines go on.
@@ -350,8 +351,8 @@ func (r records) Put(ctx context.Context, record bender.Record) error {
 
 func (r records) Delete(ctx context.Context, id play.ID) error { return r.DeleteBenderPlay(ctx, id) }
 
-// expire runs until ctx ends.
-func (d *daemon) expire(ctx context.Context) {
+// housekeep runs until ctx ends.
+func (d *daemon) housekeep(ctx context.Context) {
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
 	for {
@@ -361,6 +362,11 @@ func (d *daemon) expire(ctx context.Context) {
 		case <-tick.C:
 			if err := d.control.Expire(ctx); err != nil {
 				d.log.Error("cannot expire plays", "error", err)
+			}
+			// A reload of the host's firewall removes our rules, and without
+			// them plays reach the host.
+			if err := d.networks.manager.EnsureHost(ctx); err != nil {
+				d.log.Error("cannot keep the host's rules", "error", err)
 			}
 		}
 	}

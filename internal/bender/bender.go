@@ -110,6 +110,8 @@ type Options struct {
 	// one are stopped.
 	HostBoot string
 	Runner   step.Runner
+	// Gone, if set, is called when a play is destroyed.
+	Gone func(id play.ID)
 	Log      *slog.Logger
 
 	// BootTimeout bounds the time from a VMM's start to its agent's answer,

@@ -320,6 +320,9 @@ func (w *worker) remove(ctx context.Context) bool {
 		w.signal()
 		return false
 	}
+	if w.bender.opts.Gone != nil {
+		w.bender.opts.Gone(w.id())
+	}
 	w.update(func(r *Record) bool {
 		r.enter(play.Destroyed, "", false, w.bender.opts.Now())
 		for i := range r.Machines {

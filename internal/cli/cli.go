@@ -103,7 +103,7 @@ func (a *App) root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.PersistentFlags().StringVar(&a.endpoint, "endpoint", "", "address of labd, like http://localhost:8080 (default: as logged in)")
+	root.PersistentFlags().StringVar(&a.endpoint, "endpoint", "", "address of labd, like http://localhost:8484 (default: as logged in)")
 	root.AddCommand(
 		group("auth", "Sign in and out", nil,
 			a.authLogin(), a.authLogout(), a.authWhoami()),

@@ -12,7 +12,7 @@ import (
 )
 
 // DefaultBaseURL is where labd up listens unless told otherwise.
-const DefaultBaseURL = "http://localhost:8080"
+const DefaultBaseURL = "http://localhost:8484"
 
 // Config is $HOME/.iximiuz/labctl/config.yaml: the reference client's file,
 // so that either labctl works with it.
