@@ -1,0 +1,82 @@
+package test
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// tinyArchive writes an image archive whose machines boot in seconds: one
+// static program and the files that make two users.
+func tinyArchive(t testing.TB, dir string) string {
+	program := filepath.Join(dir, "tiny")
+	build(t, program, "./testdata/tiny", "-s -w")
+	binary, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	add := func(h tar.Header, content string) {
+		h.Size = int64(len(content))
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"bin/", "dev/", "etc/", "home/", "proc/", "root/", "sys/", "usr/", "usr/sbin/"} {
+		add(tar.Header{Typeflag: tar.TypeDir, Name: d, Mode: 0o755}, "")
+	}
+	add(tar.Header{Name: "bin/sh", Mode: 0o755}, string(binary))
+	add(tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/sbin/sshd", Linkname: "../../bin/sh"}, "")
+	add(tar.Header{Name: "etc/passwd", Mode: 0o644}, "root:x:0:0::/root:/bin/sh\nlaborant:x:1001:1001::/home/laborant:/bin/sh\n")
+	add(tar.Header{Name: "etc/group", Mode: 0o644}, "root:x:0:\nlaborant:x:1001:\n")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(layer.Bytes())), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(empty.Image, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
+		OS: "linux", Architecture: "amd64",
+		RootFS:  v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{must(l.DiffID())}},
+		History: []v1.History{{CreatedBy: "tiny"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference("tiny:latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "tiny.tar")
+	if err := tarball.WriteToFile(path, ref, image); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
