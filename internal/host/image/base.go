@@ -101,29 +101,25 @@ func (s *Store) convert(ctx context.Context, o *opened, kernel Kernel, key strin
 		return 0, err
 	}
 	defer remove()
-	sink, err := openSink(filepath.Join(dir, "content"))
-	if err != nil {
-		return 0, err
-	}
-	defer sink.close()
-	root, err := readImage(ctx, o, sink, s.opts.Limits, rep)
-	if err != nil {
-		return 0, err
-	}
-	if err := addKernel(root, kernel); err != nil {
-		return 0, err
-	}
-	tree := filepath.Join(dir, "tree")
-	if err := os.Mkdir(tree, 0o700); err != nil {
-		return 0, err
-	}
-	if err := materialise(ctx, root, sink, tree); err != nil {
-		return 0, err
-	}
-	fs := planFilesystem(root, key)
-	rep.stage("format", fs.bytes, "")
 	file := filepath.Join(dir, "volume"+baseExt)
-	size, err := s.makeFilesystem(ctx, fs, tree, file)
+	var size int64
+	err = s.inWorkspace(o, func(w *workspace) error {
+		sink := newSink(w.content)
+		root, err := readImage(ctx, o, sink, s.opts.Limits, rep)
+		if err != nil {
+			return err
+		}
+		if err := addKernel(root, kernel); err != nil {
+			return err
+		}
+		if err := materialise(ctx, root, sink, w.tree); err != nil {
+			return err
+		}
+		fs := planFilesystem(root, key)
+		rep.stage("format", fs.bytes, "")
+		size, err = s.makeFilesystem(ctx, fs, w.tree, file)
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -169,21 +165,21 @@ func (s *Store) Flatten(ctx context.Context, source string, w io.Writer) error {
 		return err
 	}
 	defer o.close()
-	dir, remove, err := s.staging.temp("flatten")
+	// A failed write must not lead to a second attempt: w has had a part.
+	var writeErr error
+	err = s.inWorkspace(o, func(ws *workspace) error {
+		sink := newSink(ws.content)
+		root, err := readImage(ctx, o, sink, s.opts.Limits, s.reporter(nil))
+		if err != nil {
+			return fmt.Errorf("cannot flatten image %q: %w", source, err)
+		}
+		writeErr = writeTar(ctx, root, sink, w)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	defer remove()
-	sink, err := openSink(filepath.Join(dir, "content"))
-	if err != nil {
-		return err
-	}
-	defer sink.close()
-	root, err := readImage(ctx, o, sink, s.opts.Limits, s.reporter(nil))
-	if err != nil {
-		return fmt.Errorf("cannot flatten image %q: %w", source, err)
-	}
-	return writeTar(ctx, root, sink, w)
+	return writeErr
 }
 
 // Pruned says what Prune deleted.

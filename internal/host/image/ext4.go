@@ -142,7 +142,7 @@ func rootCommands(root *inode) string {
 
 // makeFilesystem makes the file out from the folder dir and returns its size.
 // Should the estimate prove too small, it tries again with more.
-func (s *Store) makeFilesystem(ctx context.Context, fs filesystem, dir, out string) (int64, error) {
+func (s *Store) makeFilesystem(ctx context.Context, fs filesystem, dir *os.File, out string) (int64, error) {
 	for attempt := 1; ; attempt++ {
 		output, err := s.tryFilesystem(ctx, fs, dir, out)
 		if err == nil {
@@ -157,7 +157,7 @@ func (s *Store) makeFilesystem(ctx context.Context, fs filesystem, dir, out stri
 	}
 }
 
-func (s *Store) tryFilesystem(ctx context.Context, fs filesystem, dir, out string) (string, error) {
+func (s *Store) tryFilesystem(ctx context.Context, fs filesystem, dir *os.File, out string) (string, error) {
 	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
@@ -170,13 +170,13 @@ func (s *Store) tryFilesystem(ctx context.Context, fs filesystem, dir, out strin
 	if err != nil {
 		return "", err
 	}
-	output, err := s.run(ctx, s.opts.Programs.Mke2fs, mke2fsArgs(fs, true, dir, out)...)
+	output, err := s.runFiles(ctx, "", []*os.File{dir}, s.opts.Programs.Mke2fs, mke2fsArgs(fs, true, firstFile, out)...)
 	// e2fsprogs before 1.47 does not know the option and stops at once.
 	if err != nil && strings.Contains(output, "assume_storage_prezeroed") && strings.Contains(output, "Bad option") {
-		output, err = s.run(ctx, s.opts.Programs.Mke2fs, mke2fsArgs(fs, false, dir, out)...)
+		output, err = s.runFiles(ctx, "", []*os.File{dir}, s.opts.Programs.Mke2fs, mke2fsArgs(fs, false, firstFile, out)...)
 	}
 	if err == nil {
-		output, err = s.runInput(ctx, rootCommands(fs.root), s.opts.Programs.Debugfs, "-w", "-f", "-", out)
+		output, err = s.runFiles(ctx, rootCommands(fs.root), nil, s.opts.Programs.Debugfs, "-w", "-f", "-", out)
 	}
 	return output, err
 }
@@ -192,13 +192,17 @@ func (s *Store) checkFilesystem(ctx context.Context, file string) error {
 // run runs a tool that ends with the context and with this process, and
 // returns what it printed.
 func (s *Store) run(ctx context.Context, program string, args ...string) (string, error) {
-	return s.runInput(ctx, "", program, args...)
+	return s.runFiles(ctx, "", nil, program, args...)
 }
 
-func (s *Store) runInput(ctx context.Context, input, program string, args ...string) (string, error) {
+// firstFile is the path under which a tool finds the first of its files.
+const firstFile = "/proc/self/fd/3"
+
+func (s *Store) runFiles(ctx context.Context, input string, files []*os.File, program string, args ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader(input)
+	cmd.ExtraFiles = files
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "E2FSPROGS_FAKE_TIME=1", "SOURCE_DATE_EPOCH=1")
 	err := runTied(cmd)

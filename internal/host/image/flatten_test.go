@@ -4,11 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -305,11 +307,12 @@ func TestSparseFilesStaySparse(t *testing.T) {
 	content := make([]byte, size)
 	copy(content[3<<20:], "data in the middle")
 	dir := t.TempDir()
-	sink, err := openSink(filepath.Join(dir, "content"))
+	w, err := diskWorkspace(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sink.close()
+	defer w.close()
+	sink := newSink(w.content)
 	entries, err := readLayer(context.Background(), bytes.NewReader(tarOf(t, file("sparse", string(content)), file("end", string(content[:3<<20])+"x"))), sink,
 		&budget{limits: Limits{}.withDefaults()})
 	if err != nil {
@@ -368,11 +371,12 @@ func TestFlattenKeepsTimesAndOrder(t *testing.T) {
 
 func TestResolveDirFollowsTheImagesLinks(t *testing.T) {
 	build := func(members ...member) *node {
-		sink, err := openSink(filepath.Join(t.TempDir(), "c"))
+		w, err := diskWorkspace(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer sink.close()
+		defer w.close()
+		sink := newSink(w.content)
 		entries, err := readLayer(context.Background(), bytes.NewReader(tarOf(t, members...)), sink, &budget{limits: Limits{}.withDefaults()})
 		if err != nil {
 			t.Fatal(err)
@@ -406,5 +410,40 @@ func TestResolveDirFollowsTheImagesLinks(t *testing.T) {
 		if c.at != "" && root.find(c.at) != got {
 			t.Errorf("%s: not at %s", c.name, c.at)
 		}
+	}
+}
+
+// The archive's own trouble is reported, and never leads to a second attempt
+// that would write its beginning again.
+func TestFlattenStopsWhenTheWriterFails(t *testing.T) {
+	i := imageOf(t, gzipLayer(t, file("f", strings.Repeat("x", 1<<20))))
+	s := openStore(t, testOptions(t))
+	w := &fullWriter{}
+	if err := s.Flatten(context.Background(), i.layout(t), w); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("error %v", err)
+	}
+	if w.failed != 1 {
+		t.Errorf("written to %d times after the failure", w.failed-1)
+	}
+	wantNoStaging(t, s)
+}
+
+// fullWriter takes 64 KiB.
+type fullWriter struct{ n, failed int }
+
+func (w *fullWriter) Write(b []byte) (int, error) {
+	if w.n += len(b); w.n > 64<<10 {
+		w.failed++
+		return 0, syscall.ENOSPC
+	}
+	return len(b), nil
+}
+
+func TestAvailableMemory(t *testing.T) {
+	if got := availableMemory(writeTemp(t, "meminfo", []byte("MemTotal: 100 kB\nMemAvailable:   2048 kB\n"))); got != 2<<20 {
+		t.Errorf("got %d", got)
+	}
+	if got := availableMemory("/does/not/exist"); got != 0 {
+		t.Errorf("got %d", got)
 	}
 }

@@ -11,10 +11,10 @@
 //	                                                   ─▶ e2fsck -fn ─▶ rename into Bases
 //
 // Layers are read once, in parallel: the metadata goes into memory, the
-// content of each regular file into a numbered file under Staging. The layers
-// are merged in memory as a tree of inodes (tree.go), so no path of an image
-// ever reaches the host's filesystem as a path, and what survives is renamed
-// into place. Nothing an image says is trusted: digests, sizes, counts, names.
+// content of each regular file into a numbered file of a workspace (a tmpfs, or
+// Staging if the image is large). The layers are merged in memory as a tree of
+// inodes (tree.go), so no path of an image ever reaches the host's filesystem
+// as a path, and what survives is renamed into place. Nothing an image says is trusted: digests, sizes, counts, names.
 //
 // On disk:
 //
@@ -155,7 +155,11 @@ type Options struct {
 	// Transport defaults to go-containerregistry's.
 	Transport http.RoundTripper
 	// Limits bound what one image may cost; zero fields take defaults.
-	Limits   Limits
+	Limits Limits
+	// Memory is how many bytes of memory the files of one conversion may
+	// take; more goes through Staging, which is slower. 0 means a quarter of
+	// what is available, less than 0 none.
+	Memory   int64
 	Programs Programs
 	// Now defaults to time.Now.
 	Now func() time.Time

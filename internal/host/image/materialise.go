@@ -16,17 +16,9 @@ import (
 // renamed out of the sink, so they are not written a second time. Every system
 // call names one component relative to an open folder and follows no symlink.
 // It needs root for owners, devices and capabilities.
-func materialise(ctx context.Context, root *node, sink *sink, dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("cannot open staging folder: %v", err)
-	}
-	defer f.Close()
+func materialise(ctx context.Context, root *node, sink *sink, dir *os.File) error {
 	m := &materialiser{ctx: ctx, sink: sink, left: root.links(), placed: map[*inode]string{}}
-	if err := m.fill(int(f.Fd()), root, "/"); err != nil {
-		return err
-	}
-	return nil
+	return m.fill(int(dir.Fd()), root, "/")
 }
 
 type materialiser struct {
@@ -50,7 +42,7 @@ func (m *materialiser) fill(fd int, dir *node, at string) error {
 		}
 	}
 	if err := setAttributes(fd, "", dir.inode); err != nil {
-		return fmt.Errorf("cannot make directory %q: %v", at, err)
+		return fmt.Errorf("cannot make directory %q: %w", at, err)
 	}
 	return nil
 }
@@ -59,17 +51,17 @@ func (m *materialiser) place(fd int, name string, n *node, at string) error {
 	p := at + name
 	if n.isDir() {
 		if err := unix.Mkdirat(fd, name, 0o700); err != nil {
-			return fmt.Errorf("cannot make directory %q: %v", p, err)
+			return fmt.Errorf("cannot make directory %q: %w", p, err)
 		}
 		child, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return fmt.Errorf("cannot open directory %q: %v", p, err)
+			return fmt.Errorf("cannot open directory %q: %w", p, err)
 		}
 		defer unix.Close(child)
 		return m.fill(child, n, p+"/")
 	}
 	if err := m.placeFile(fd, name, n.inode); err != nil {
-		return fmt.Errorf("cannot make %q: %v", p, err)
+		return fmt.Errorf("cannot make %q: %w", p, err)
 	}
 	return nil
 }
@@ -143,7 +135,7 @@ func (m *materialiser) create(fd int, name string, ino *inode) error {
 		}
 		defer in.Close()
 		if n, err := io.Copy(f, in); err != nil || n != ino.size {
-			return fmt.Errorf("copied %d of %d bytes of %q: %v", n, ino.size, ino.host, err)
+			return fmt.Errorf("copied %d of %d bytes of %q: %w", n, ino.size, ino.host, err)
 		}
 	}
 	return f.Close()
@@ -166,7 +158,7 @@ func setAttributes(fd int, name string, ino *inode) error {
 	}
 	if st.Uid != ino.uid || st.Gid != ino.gid {
 		if err := unix.Fchownat(fd, at, int(ino.uid), int(ino.gid), flags); err != nil {
-			return fmt.Errorf("set owner %d:%d: %v", ino.uid, ino.gid, err)
+			return fmt.Errorf("set owner %d:%d: %w", ino.uid, ino.gid, err)
 		}
 		st.Mode &^= unix.S_ISUID | unix.S_ISGID
 	}
@@ -174,7 +166,7 @@ func setAttributes(fd int, name string, ino *inode) error {
 		// The name was made by us in a folder only root enters, and is not a
 		// symlink; fchmodat has no flag to say so before Linux 6.6.
 		if err := unix.Fchmodat(fd, at, ino.mode, 0); err != nil {
-			return fmt.Errorf("set mode %o: %v", ino.mode, err)
+			return fmt.Errorf("set mode %o: %w", ino.mode, err)
 		}
 	}
 	if len(ino.xattrs) > 0 {
@@ -183,16 +175,16 @@ func setAttributes(fd int, name string, ino *inode) error {
 		p := "/proc/self/fd/" + strconv.Itoa(fd) + "/" + at
 		for _, key := range slices.Sorted(maps.Keys(ino.xattrs)) {
 			if err := unix.Lsetxattr(p, key, []byte(ino.xattrs[key]), 0); err != nil {
-				return fmt.Errorf("set extended attribute %q: %v", key, err)
+				return fmt.Errorf("set extended attribute %q: %w", key, err)
 			}
 		}
 	}
 	t, err := unix.TimeToTimespec(ino.mtime)
 	if err != nil {
-		return fmt.Errorf("set time %s: %v", ino.mtime, err)
+		return fmt.Errorf("set time %s: %w", ino.mtime, err)
 	}
 	if err := unix.UtimesNanoAt(fd, at, []unix.Timespec{t, t}, flags); err != nil {
-		return fmt.Errorf("set time: %v", err)
+		return fmt.Errorf("set time: %w", err)
 	}
 	return nil
 }

@@ -31,19 +31,10 @@ type sink struct {
 	bufs sync.Pool
 }
 
-// openSink makes a folder for contents.
-func openSink(dir string) (*sink, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	return &sink{dir: f, bufs: sync.Pool{New: func() any { b := make([]byte, copyChunk); return &b }}}, nil
+// newSink puts contents into an open, empty folder.
+func newSink(dir *os.File) *sink {
+	return &sink{dir: dir, bufs: sync.Pool{New: func() any { b := make([]byte, copyChunk); return &b }}}
 }
-
-func (s *sink) close() { s.dir.Close() }
 
 func contentName(n int64) string { return strconv.FormatInt(n, 10) }
 
@@ -84,7 +75,7 @@ func (s *sink) write(ctx context.Context, r io.Reader, ino *inode) error {
 	// The file is created with its mode: later that is one change less.
 	fd, err := unix.Openat(int(s.dir.Fd()), contentName(number), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, ino.mode&0o777|0o200)
 	if err != nil {
-		return fmt.Errorf("cannot stage content: %v", err)
+		return fmt.Errorf("cannot stage content: %w", err)
 	}
 	defer unix.Close(fd)
 	bp := s.bufs.Get().(*[]byte)
@@ -102,7 +93,7 @@ func (s *sink) write(ctx context.Context, r io.Reader, ino *inode) error {
 			start, stop := dataRun(buf, at)
 			if start < stop {
 				if err := pwriteAll(fd, buf[start:stop], off+int64(start)); err != nil {
-					return fmt.Errorf("cannot stage content: %v", err)
+					return fmt.Errorf("cannot stage content: %w", err)
 				}
 				ino.stored += roundUp(int64(stop-start), blockSize)
 				end = off + int64(stop)
@@ -113,7 +104,7 @@ func (s *sink) write(ctx context.Context, r io.Reader, ino *inode) error {
 	}
 	if end < ino.size {
 		if err := unix.Ftruncate(fd, ino.size); err != nil {
-			return fmt.Errorf("cannot stage content: %v", err)
+			return fmt.Errorf("cannot stage content: %w", err)
 		}
 	}
 	ino.content = number
