@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"sandlot/internal/host/layout"
+	"sandlot/internal/labtest"
 )
 
 type labKey struct{}
@@ -24,7 +27,7 @@ func (w *world) setup(env *testscript.Env) error {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return err
 	}
-	l := &lab{world: w, home: home, log: func(format string, args ...any) {
+	l := &lab{world: w, root: w.data.Root, home: home, log: func(format string, args ...any) {
 		env.T().Log(fmt.Sprintf(format, args...))
 	}}
 	env.Values[labKey{}] = l
@@ -62,6 +65,30 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 		// labd-end TERM|KILL
 		"labd-end": plain(func(l *lab, _ *testscript.TestScript, args []string) error {
 			return l.end(map[string]os.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[0]])
+		}),
+		// data DIR: from here on a data directory of the script's own.
+		"data": plain(func(l *lab, ts *testscript.TestScript, args []string) error {
+			l.root = ts.MkAbs(args[0])
+			ts.Setenv("LABD_DATA_DIR", l.root)
+			return nil
+		}),
+		// kernels: the script's own data directory gets the shared kernels.
+		"kernels": plain(func(l *lab, _ *testscript.TestScript, _ []string) error {
+			own := layout.Layout{Root: l.root}
+			if err := os.MkdirAll(own.Kernels(), 0o755); err != nil {
+				return err
+			}
+			return exec.Command("cp", "-a", filepath.Join(l.data.Kernels(), "6.1"), own.Kernels()).Run()
+		}),
+		// nothing-of DIR: the host has nothing that a labd with this data
+		// directory made.
+		"nothing-of": plain(func(_ *lab, ts *testscript.TestScript, args []string) error {
+			own := layout.Layout{Root: ts.MkAbs(args[0])}
+			left, err := labtest.Inventory(own.Table(), own.UplinkPrefix(), own.Root)
+			if err == nil && len(left) > 0 {
+				err = fmt.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
+			}
+			return err
 		}),
 		// set NAME: the last program's output becomes a variable.
 		"set": plain(func(_ *lab, ts *testscript.TestScript, args []string) error {
@@ -101,12 +128,9 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 				time.Sleep(100 * time.Millisecond)
 			}
 		}),
-		// no-leaks: the host is as it was before the first story.
+		// no-leaks: end labd; the host is as it was before the first story.
 		"no-leaks": plain(func(l *lab, _ *testscript.TestScript, _ []string) error {
-			if diff := must(l.leaks()); diff != "" {
-				return fmt.Errorf("the host is not what it was:\n%s", diff)
-			}
-			return nil
+			return l.nothingLeft()
 		}),
 		// kill-vmm PLAY NUMBER: SIGKILL to the VMM of one of its machines.
 		"kill-vmm": plain(func(l *lab, _ *testscript.TestScript, args []string) error {
@@ -163,7 +187,7 @@ func (l *lab) crash(manifest, do, undo string) error {
 		return fmt.Errorf("%s: %w", do, err)
 	}
 	if id == "" { // the play was gone: fully, or this is an error
-		return l.nothingLeft(do)
+		return l.nothingLeft()
 	}
 	_, _ = l.run("labctl", "playground", "destroy", id)
 	if err := l.died(); err != nil {
@@ -178,7 +202,7 @@ func (l *lab) crash(manifest, do, undo string) error {
 			return fmt.Errorf("%s: %w; plays %v, %v", undo, err, left, err2)
 		}
 	}
-	return l.nothingLeft(do + ", " + undo)
+	return l.nothingLeft()
 }
 
 // died waits for labd's end by its own SIGKILL.
@@ -222,10 +246,13 @@ func (l *lab) settled() (string, error) {
 }
 
 // nothingLeft ends labd and looks at the host.
-func (l *lab) nothingLeft(after string) error {
-	diff, err := l.leaks()
-	if err != nil || diff != "" {
-		return fmt.Errorf("after %s: %w\n%s", after, err, diff)
+func (l *lab) nothingLeft() error {
+	if err := l.end(syscall.SIGTERM); err != nil {
+		return err
 	}
-	return l.end(syscall.SIGTERM)
+	diff, err := l.leaks()
+	if err == nil && diff != "" {
+		err = fmt.Errorf("the host is not what it was:\n%s", diff)
+	}
+	return err
 }

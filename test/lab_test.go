@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"sandlot/internal/host/layout"
 	"sandlot/internal/labtest"
 	"sandlot/internal/vm"
 )
@@ -24,10 +25,10 @@ import (
 // lab is one script's labd, and labctl with a home of its own.
 type lab struct {
 	*world
+	root   string // data directory; the shared one unless a script has its own
 	home   string
 	listen string
 	log    func(format string, args ...any)
-	plays  []string // ids that this lab has seen
 
 	labd   *exec.Cmd
 	exited chan struct{} // closed when labd is gone
@@ -35,7 +36,7 @@ type lab struct {
 }
 
 func (l *lab) env() []string {
-	return append(os.Environ(), "HOME="+l.home, "LABD_DATA_DIR="+l.data.Root,
+	return append(os.Environ(), "HOME="+l.home, "LABD_DATA_DIR="+l.root,
 		"PATH="+l.bin+":"+os.Getenv("PATH"))
 }
 
@@ -58,7 +59,7 @@ func (l *lab) up(flags ...string) error {
 			return err
 		}
 	}
-	args := append([]string{"up", "--data-dir", l.data.Root, "--listen", l.listen, "--accel", "tcg"}, flags...)
+	args := append([]string{"up", "--data-dir", l.root, "--listen", l.listen, "--accel", "tcg"}, flags...)
 	l.labd = exec.Command(filepath.Join(l.bin, "labd"), args...)
 	l.labd.Stdout, l.labd.Stderr = l.output, l.output
 	l.labd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -176,10 +177,13 @@ func (l *lab) clean() {
 		return
 	}
 	defer l.output.Close()
+	if _, err := os.Stat(l.root); err != nil {
+		return // the script purged it
+	}
 	if text, err := os.ReadFile(l.output.Name()); err == nil {
 		l.log("labd's log ends:\n%s", vm.Tail(text, 50))
 	}
-	dirs, _ := filepath.Glob(filepath.Join(l.data.Plays(), "*", "m*"))
+	dirs, _ := filepath.Glob(filepath.Join(layout.Layout{Root: l.root}.Plays(), "*", "m?"))
 	for _, dir := range dirs {
 		if console, err := vm.ReadConsole(dir); err == nil && len(console) > 0 {
 			l.log("console of %s ends:\n%s", dir, vm.Tail(console, 50))
@@ -204,17 +208,25 @@ func (l *lab) clean() {
 		l.log("%v", err)
 		_ = l.end(syscall.SIGKILL)
 	}
+	if l.root == l.data.Root {
+		return
+	}
+	if _, err := l.run("labd", "purge", "--yes"); err != nil {
+		l.log("%v", err)
+	}
 }
 
 // inventory is everything on the host and in the data directory that plays
-// make; labd itself does not count.
+// make. labd's own process does not count, nor the cgroup above all machines',
+// which stays like the pool and the host's rules until labd purge.
 func (w *world) inventory() ([]string, error) {
 	found, err := labtest.Inventory(w.data.Table(), w.data.UplinkPrefix(), w.data.Root)
 	if err != nil {
 		return nil, err
 	}
 	found = slices.DeleteFunc(found, func(line string) bool {
-		return strings.HasPrefix(line, "process ") && strings.Contains(line, "/labd up ")
+		return strings.HasPrefix(line, "process ") && strings.Contains(line, "/labd up ") ||
+			strings.HasPrefix(line, "cgroup ") && filepath.Base(line) == w.data.Cgroup()
 	})
 	for _, dir := range []string{w.data.Plays(), w.data.Volumes(), w.data.Staging()} {
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {

@@ -90,7 +90,7 @@ func (w *world) settle(t *testing.T) {
 			t.Fatalf("%s holds no image debian-12: run make test-prepare", w.data.Root)
 		}
 	}
-	l := &lab{world: w, home: t.TempDir(), log: t.Logf}
+	l := &lab{world: w, root: w.data.Root, home: t.TempDir(), log: t.Logf}
 	if err := l.up(); err != nil {
 		t.Fatal(err)
 	}
