@@ -55,13 +55,13 @@ test-prepare: build
 
 .PHONY: check
 check: go ## gofmt, vet, staticcheck, import arrows, package comments
-	@bad=$$(gofmt -l api client cmd guest internal playgrounds test); if [ -n "$$bad" ]; then echo "not formatted: $$bad"; exit 1; fi
+	@bad=$$(gofmt -l $$(git ls-files "*.go")); if [ -n "$$bad" ]; then echo "not formatted: $$bad"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/lint/go.mod staticcheck ./...
 
 .PHONY: bench
 bench: test-packages build test-prepare ## measure, side by side with plain QEMU, and print ratios
-	LABD_CACHE=$(CACHE) ./tools/bench
+	$(GO) run ./tools/bench -data-dir $(CACHE)
 
 .PHONY: install
 install: build ## install the programs, the images' sources and the systemd unit on this host
