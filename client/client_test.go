@@ -130,7 +130,7 @@ func TestNobodyListens(t *testing.T) {
 
 func TestPlainTextRefusal(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "quota of 3 plays", 409)
+		http.Error(w, "quota of 3 plays", http.StatusConflict)
 	}))
 	defer srv.Close()
 	if err := get(dial(t, srv.URL)); err == nil || err.Error() != "quota of 3 plays (409)" {

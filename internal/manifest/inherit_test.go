@@ -47,10 +47,6 @@ playground:
   accessControl: {canList: [anyone], canRead: [anyone], canStart: [anyone]}
 `
 
-func flexbox(t testing.TB) *Manifest {
-	return parsed(t, "kind: playground\nname: flexbox\ntitle: FlexBox\nplayground:\n  networks: [{name: local, subnet: 172.16.0.0/24}]\n")
-}
-
 func dump(t testing.TB, m *Manifest) string {
 	t.Helper()
 	out, err := Marshal(m)

@@ -51,7 +51,7 @@ func (s *Store) pull(ctx context.Context, src Source, progress func(string)) (Ke
 	}
 	keyring := cmp.Or(s.Keyring, DebianKeyring)
 	if _, err := os.Stat(keyring); err != nil && !s.trusted {
-		return Kernel{}, fmt.Errorf("Debian's keys are missing (%s); install the package debian-archive-keyring", keyring)
+		return Kernel{}, fmt.Errorf("cannot check packages: the archive's keys are missing (%s); install the package debian-archive-keyring", keyring)
 	}
 	unlock, err := s.lock(ctx, src.Version)
 	if err != nil {

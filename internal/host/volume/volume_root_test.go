@@ -487,7 +487,7 @@ func TestFullPool(t *testing.T) {
 	}
 	// Filesystems keep a few blocks for themselves, so tiny volumes may still
 	// be made; one that writes must fail whole.
-	path := filepath.Join(p.Dir(), "new.raw")
+	var path string
 	for i := 0; ; i++ {
 		path = filepath.Join(p.Dir(), fmt.Sprintf("new%d.raw", i))
 		if err = p.Blank(ctx, path, 10<<30, "ext4", 0); err != nil || i == 100 {

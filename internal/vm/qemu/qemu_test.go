@@ -38,7 +38,6 @@ type world struct {
 	netns     string
 	kernel    vm.Kernel
 	initramfs string
-	dirs      string
 }
 
 func newWorld(t *testing.T, options Options) *world {
