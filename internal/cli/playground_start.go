@@ -78,6 +78,9 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 		if err := fill(&req, source); err != nil {
 			return err
 		}
+		if req.Title == "" {
+			req.Title = source.Title
+		}
 	}
 	if !o.consent {
 		if err := a.consent(ctx, c, &req); err != nil {
