@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 
@@ -27,6 +28,11 @@ func main() {
 		Version:       version(),
 	}
 	var l layout.Layout
+	// Names of namespaces and cgroups come from it, and QEMU runs elsewhere.
+	root.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
+		l.Root, err = filepath.Abs(l.Root)
+		return err
+	}
 	root.PersistentFlags().StringVar(&l.Root, "data-dir", envOr("LABD_DATA_DIR", layout.DefaultDataDir), "where labd keeps everything (LABD_DATA_DIR)")
 	root.AddCommand(upCommand(&l), doctorCommand(&l), imageCommand(&l), kernelCommand(&l), credentialsCommand(&l), purgeCommand(&l))
 	err := root.ExecuteContext(ctx)

@@ -21,6 +21,7 @@ import (
 	"sandlot/internal/host/layout"
 	"sandlot/internal/manifest"
 	"sandlot/internal/step"
+	"sandlot/internal/vm"
 )
 
 // DefaultListen is where labd answers unless told otherwise: this host only.
@@ -97,9 +98,34 @@ func crashAt(at string) func(step.Point, string) {
 	}
 }
 
+// checkDataDir refuses a data directory whose machines could not start: their
+// sockets' names would be too long, or their users, who are nobody's, could not
+// pass to their volumes.
+func checkDataDir(root string) error {
+	longest := layout.Layout{Root: root}.Machine(strings.Repeat("0", 24), 0)
+	if over := len(longest) - vm.MaxDir; over > 0 {
+		return fmt.Errorf("cannot use data directory %q: its name is %d bytes too long for sockets in it; choose a shorter one with --data-dir", root, over)
+	}
+	for dir := filepath.Dir(root); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("cannot use data directory %q: %w", root, err)
+		}
+		if info.Mode()&0o001 == 0 {
+			return fmt.Errorf("cannot use data directory %q: machines' users may not pass through %q; run chmod o+x on it, or choose another with --data-dir", root, dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
 func up(ctx context.Context, s settings) error {
 	if err := os.MkdirAll(s.layout.Root, 0o711); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	if err := checkDataDir(s.layout.Root); err != nil {
+		return err
 	}
 	// Machines' users must reach their volumes through it.
 	if err := os.Chmod(s.layout.Root, 0o711); err != nil {

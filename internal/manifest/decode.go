@@ -296,7 +296,7 @@ func (s *source) decodeScalar(node *yaml.Node, v reflect.Value, path string) {
 	case reflect.Int:
 		number, err := strconv.ParseInt(strings.ReplaceAll(node.Value, "_", ""), 0, 32)
 		if node.ShortTag() != "!!int" || err != nil {
-			fix := ""
+			fix := fmt.Sprintf(`write it like "%s: 2"`, key)
 			if n, err := strconv.Atoi(node.Value); err == nil && node.ShortTag() == "!!str" {
 				fix = fmt.Sprintf(`write "%s: %d" without quotes`, key, n)
 			}

@@ -170,7 +170,7 @@ func TestProblems(t *testing.T) {
 		// Resources.
 		{"resources", pieces(extra("      resources: {cpuCount: 1, ramSize: 4Gi}")), Start, ""},
 		{"no CPU", pieces(extra("      resources: {cpuCount: 0}")), Start, `lab.yaml:24:29: playground.machines[0].resources.cpuCount: 0 is not a number of CPUs; write 1 or more`},
-		{"half a CPU", pieces(extra("      resources: {cpuCount: 0.5}")), Start, `lab.yaml:24:29: playground.machines[0].resources.cpuCount: "0.5" is not a whole number`},
+		{"half a CPU", pieces(extra("      resources: {cpuCount: 0.5}")), Start, `lab.yaml:24:29: playground.machines[0].resources.cpuCount: "0.5" is not a whole number; write it like "cpuCount: 2"`},
 		{"quoted CPU", pieces(extra("      resources: {cpuCount: \"2\"}")), Start, `lab.yaml:24:29: playground.machines[0].resources.cpuCount: "2" is not a whole number; write "cpuCount: 2" without quotes`},
 		{"least RAM", pieces(extra("      resources: {ramSize: 128MiB}")), Start, ""},
 		{"under least RAM", pieces(extra("      resources: {ramSize: 127MiB}")), Start, `lab.yaml:24:28: playground.machines[0].resources.ramSize: "127MiB" is too little to boot with; write at least "128MiB"`},

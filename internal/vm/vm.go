@@ -22,6 +22,9 @@ import (
 // ErrNotRunning is returned by Adopt when no live VMM belongs to a Spec.
 var ErrNotRunning = errors.New("machine is not running")
 
+// MaxDir bounds the length of Spec.Dir in bytes.
+const MaxDir = 80
+
 // Spec is everything a driver needs to run one machine. Paths are absolute.
 type Spec struct {
 	// Name is unique on the host and safe in file, cgroup and process names:
@@ -29,8 +32,8 @@ type Spec struct {
 	Name string
 	// Dir is the run directory; it exists. Sockets, the console and the pid
 	// record live in it. Start makes it root's: a VMM that its guest has taken
-	// over must not place names in it that labd would follow. At most 80 bytes
-	// long, so that Unix socket paths fit in sun_path (108 bytes).
+	// over must not place names in it that labd would follow. At most MaxDir
+	// bytes long, so that Unix socket paths fit in sun_path (108 bytes).
 	Dir string
 	// UID and GID the VMM runs as; it can read the kernel and the initramfs
 	// and open the drives. 0 means: do not change user (tests only).

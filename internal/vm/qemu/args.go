@@ -204,8 +204,8 @@ func check(spec vm.Spec) error {
 		return fmt.Errorf("cannot give %q %d drives: qemu takes %d", spec.Name, len(spec.Drives), maxDrives)
 	case len(spec.NICs) > maxNICs:
 		return fmt.Errorf("cannot give %q %d interfaces: qemu takes %d", spec.Name, len(spec.NICs), maxNICs)
-	case len(spec.Dir) > 80:
-		return fmt.Errorf("cannot use run directory %q: %d bytes is over 80", spec.Dir, len(spec.Dir))
+	case len(spec.Dir) > vm.MaxDir:
+		return fmt.Errorf("cannot use run directory %q: %d bytes is over %d", spec.Dir, len(spec.Dir), vm.MaxDir)
 	}
 	return nil
 }
