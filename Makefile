@@ -19,7 +19,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LABCTL_FLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built=$(shell date -u +%Y-%m-%d)
 
 # Programs the host must have: the package of each.
-RUN_PACKAGES := ca-certificates qemu-system-x86 seabios xfsprogs btrfs-progs e2fsprogs kmod nftables iproute2 buildah crun mmdebstrap uidmap debian-archive-keyring
+RUN_PACKAGES := ca-certificates qemu-system-x86 seabios xfsprogs btrfs-progs e2fsprogs kmod nftables iproute2 buildah crun mmdebstrap curl uidmap debian-archive-keyring
 TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev tmux openssh-client attr
 
 .PHONY: help
@@ -42,7 +42,7 @@ build: go ## build labd, labctl and labinit into bin/
 
 .PHONY: test
 test: test-packages build check test-prepare ## install what the tests need and run all of them, machines included
-	LAB_TEST=root,vm LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 \
+	LAB_TEST=root,vm LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
 	  $(GO) test -count=1 -p 1 -timeout 25m ./...
 
 .PHONY: test-quick

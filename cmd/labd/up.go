@@ -21,6 +21,7 @@ import (
 	"sandlot/internal/host/layout"
 	"sandlot/internal/manifest"
 	"sandlot/internal/step"
+	"sandlot/internal/store"
 	"sandlot/internal/vm"
 )
 
@@ -67,7 +68,7 @@ without it, and the next labd takes them over.`,
 	f.StringVar(&s.public, "public-url", "", "root of the URLs in replies; default: what the request was sent to")
 	f.StringVar(&s.accel, "accel", envOr("LABD_ACCEL", "auto"), "auto (probe KVM by a boot), kvm or tcg (LABD_ACCEL)")
 	f.BoolVar(&s.strict, "strict", false, "refuse manifests that ask for a backend this host lacks")
-	f.StringVar(&size, "pool-size", "", "size of the volume pool, like 40GiB; default: half of the free space, at most 64GiB")
+	f.StringVar(&size, "pool-size", os.Getenv("LABD_POOL_SIZE"), "size of the volume pool, like 40GiB; default: half of the free space, at most 64GiB (LABD_POOL_SIZE)")
 	f.StringVar(&s.labinit, "labinit", besides("labinit"), "the machines' first process")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&crash, "crash-at", "", "kill labd at POINT:STEP, for tests")
@@ -172,7 +173,7 @@ func (d *daemon) writeCredentials(ctx context.Context) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	made, err := d.control.EnsureAdmin(ctx, have)
+	made, err := control.EnsureAdmin(ctx, d.store, have)
 	if err != nil || made == have {
 		return err
 	}
@@ -207,8 +208,20 @@ func credentialsCommand(l *layout.Layout) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := readCredentials(*l)
-			if err != nil {
+			switch {
+			case errors.Is(err, os.ErrPermission):
+				return fmt.Errorf("%w; run it with sudo", err)
+			case err != nil:
 				return fmt.Errorf("%w; labd up makes them at its first start", err)
+			}
+			// A logout ends the session; whoever may read the file opens it again.
+			s, err := store.Open(cmd.Context(), l.State())
+			if err != nil {
+				return err
+			}
+			_, err = control.EnsureAdmin(cmd.Context(), s, c)
+			if err := errors.Join(err, s.Close()); err != nil {
+				return err
 			}
 			if output == "json" {
 				return printJSON(cmd.OutOrStdout(), c)

@@ -196,17 +196,20 @@ func strays(l layout.Layout, n *networks, remove func(path string) error) []bend
 	}
 }
 
+const withoutKVM = "machines run without KVM: slower, and without an isolation guarantee; let in only people you trust"
+
 // accelerator decides between KVM and TCG, by a probe boot unless told.
 func (d *daemon) accelerator(ctx context.Context) (qemu.Verdict, error) {
 	switch d.accel {
 	case "kvm":
 		return qemu.Verdict{KVM: true, Known: true}, nil
 	case "tcg":
+		d.log.Warn(withoutKVM, "why", "--accel tcg")
 		return qemu.Verdict{Known: true, Detail: "not asked for"}, nil
 	}
 	v, err := probe(ctx, d.layout, d.kernels)
 	if err == nil && !v.KVM {
-		d.log.Warn("machines run without KVM: slower, and isolated by nothing but QEMU's care", "why", v.Detail)
+		d.log.Warn(withoutKVM, "why", v.Detail)
 	}
 	return v, err
 }

@@ -112,7 +112,7 @@ type Options struct {
 	Runner   step.Runner
 	// Gone, if set, is called when a play is destroyed.
 	Gone func(id play.ID)
-	Log      *slog.Logger
+	Log  *slog.Logger
 
 	// BootTimeout bounds the time from a VMM's start to its agent's answer,
 	// and again to sshd's; default 5 minutes.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -31,22 +33,23 @@ type Credentials struct {
 
 // EnsureAdmin makes the administrator's account and makes sure that these
 // credentials open it; empty ones are made anew.
-func (c *Control) EnsureAdmin(ctx context.Context, have Credentials) (Credentials, error) {
-	user, err := c.opts.Store.UserByName(ctx, AdminName)
+func EnsureAdmin(ctx context.Context, s *store.Store, have Credentials) (Credentials, error) {
+	now := time.Now()
+	user, err := s.UserByName(ctx, AdminName)
 	if errors.Is(err, store.ErrNotFound) {
-		user = store.User{ID: AdminName, Name: AdminName, CreatedAt: c.opts.Now()}
-		err = c.opts.Store.PutUser(ctx, user)
+		user = store.User{ID: AdminName, Name: AdminName, CreatedAt: now}
+		err = s.PutUser(ctx, user)
 	}
 	if err != nil {
 		return have, err
 	}
 	if have.SessionID == "" || have.AccessToken == "" {
-		if have, err = makeCredentials(c.opts.Random); err != nil {
+		if have, err = makeCredentials(rand.Reader); err != nil {
 			return have, err
 		}
 	}
-	return have, c.opts.Store.PutSession(ctx, store.Session{
-		ID: have.SessionID, UserID: user.ID, TokenHash: hash(have.AccessToken), CreatedAt: c.opts.Now(),
+	return have, s.PutSession(ctx, store.Session{
+		ID: have.SessionID, UserID: user.ID, TokenHash: hash(have.AccessToken), CreatedAt: now,
 	})
 }
 

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -40,6 +41,11 @@ func TestWhatIsWrittenIsReadAfterReopening(t *testing.T) {
 	} {
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{path, path + "-wal"} {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v, %v; it holds keys", file, info.Mode(), err)
 		}
 	}
 	if err := s.Close(); err != nil {
