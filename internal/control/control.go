@@ -133,15 +133,8 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if err != nil {
 		return api.Play{}, err
 	}
-	for _, m := range effective.Playground.Machines {
-		for _, d := range m.Drives {
-			if d.Source == "" {
-				continue
-			}
-			if err := c.opts.CheckSource(ctx, d.Source); err != nil {
-				return api.Play{}, api.Errorf(api.Invalid, "%s", err)
-			}
-		}
+	if err := invalid(c.checkSources(ctx, effective)); err != nil {
+		return api.Play{}, err
 	}
 	c.starting.Lock()
 	defer c.starting.Unlock()
@@ -183,6 +176,22 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	p, err := c.view(row)
 	p.Warnings = warnings
 	return p, err
+}
+
+// checkSources finds the drives whose images are known not to be there.
+func (c *Control) checkSources(ctx context.Context, m *manifest.Manifest) (problems manifest.Problems) {
+	for i, machine := range m.Playground.Machines {
+		for j, d := range machine.Drives {
+			if d.Source == "" {
+				continue
+			}
+			if err := c.opts.CheckSource(ctx, d.Source); err != nil {
+				path := fmt.Sprintf("playground.machines[%d].drives[%d].source", i, j)
+				problems = append(problems, m.At(manifest.Error, path, err.Error(), ""))
+			}
+		}
+	}
+	return problems
 }
 
 // effective lays a request over its base.
