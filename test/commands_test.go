@@ -40,6 +40,7 @@ func (w *world) setup(env *testscript.Env) error {
 	env.Setenv("LABD_DATA_DIR", w.data.Root)
 	env.Setenv("EXAMPLES", examples)
 	env.Setenv("TINY", w.tiny)
+	env.Setenv("SPARE", filepath.Join(w.bin, "spare")) // a folder that everybody may pass to
 	env.Defer(l.clean)
 	return nil
 }
@@ -66,9 +67,19 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 		"labd-end": plain(func(l *lab, _ *testscript.TestScript, args []string) error {
 			return l.end(map[string]os.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[0]])
 		}),
-		// data DIR: from here on a data directory of the script's own.
-		"data": plain(func(l *lab, ts *testscript.TestScript, args []string) error {
-			l.root = ts.MkAbs(args[0])
+		// data: from here on a data directory of the script's own, $OTHER. Its
+		// name is short: sockets' names are limited.
+		"data": plain(func(l *lab, ts *testscript.TestScript, _ []string) error {
+			dir, err := os.MkdirTemp("", "sl")
+			if err != nil {
+				return err
+			}
+			ts.Defer(func() { _ = os.RemoveAll(dir) })
+			if err := os.Chmod(dir, 0o711); err != nil { // machines' users pass through
+				return err
+			}
+			l.root = filepath.Join(dir, "data")
+			ts.Setenv("OTHER", l.root)
 			ts.Setenv("LABD_DATA_DIR", l.root)
 			return nil
 		}),

@@ -152,7 +152,7 @@ func (p *planner) kernel(path string, k *manifest.Kernel) string {
 		return version
 	}
 	if !slices.Contains(p.facts.Kernels, version) {
-		fix := "known are " + strings.Join(p.facts.Kernels, ", ")
+		fix := "it has " + strings.Join(p.facts.Kernels, ", ") + `; get others with "labd kernel pull"`
 		if len(p.facts.Kernels) == 0 {
 			fix = `get one with "labd kernel pull"`
 		}

@@ -282,7 +282,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	want := `playground.networks[1].subnet: 10.0.0.0/16 of network "b" overlaps 10.0.0.0/24 of network "a"; choose subnets that share no address
 playground.machines[1].network.interfaces[0].address: 10.0.0.0 is the address of network "a" itself; write one between 10.0.0.1 and 10.0.0.254
 playground.machines[0].backend: backend "firecracker" does not work on this host; it has qemu
-playground.machines[1].kernel.source: kernel "4.19" is not in this host's store; known are 5.10, 6.1, 6.12, 6.18`
+playground.machines[1].kernel.source: kernel "4.19" is not in this host's store; it has 5.10, 6.1, 6.12, 6.18; get others with "labd kernel pull"`
 	if diff := cmp.Diff(want, problems.String()); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

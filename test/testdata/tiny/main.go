@@ -19,8 +19,9 @@ func main() {
 	if filepath.Base(os.Args[0]) == "sshd" {
 		sshd()
 	}
-	if len(os.Args) == 3 && (os.Args[1] == "-c" || os.Args[1] == "-lc") {
-		fail(run(strings.Fields(os.Args[2])))
+	// Both "sh -c COMMAND" and labd's "sh -c 'exec $SHELL …' COMMAND".
+	if len(os.Args) > 2 && os.Args[1] == "-c" {
+		fail(run(strings.Fields(os.Args[len(os.Args)-1])))
 		return
 	}
 	lines := bufio.NewScanner(os.Stdin)
