@@ -39,6 +39,7 @@ func (w *world) setup(env *testscript.Env) error {
 	env.Setenv("HOME", home)
 	env.Setenv("LABD_DATA_DIR", w.data.Root)
 	env.Setenv("EXAMPLES", examples)
+	env.Setenv("LABD_IMAGES", filepath.Join(filepath.Dir(examples), "images"))
 	env.Setenv("TINY", w.tiny)
 	env.Setenv("SPARE", filepath.Join(w.bin, "spare")) // a folder that everybody may pass to
 	env.Defer(l.clean)

@@ -215,13 +215,17 @@ func (b *Bender) Stop(ctx context.Context, id play.ID) error {
 // Restart brings a stopped or failed play up again; a running one is stopped
 // first.
 func (b *Bender) Restart(ctx context.Context, id play.ID) error {
+	// The state changes at once: who waits for the play to run again must not
+	// take the old state for the new.
 	return b.change(ctx, id, func(r *Record) {
 		r.Halted = nil
 		if s := r.State(); s == play.Stopped && r.Goal == GoalStopped {
 			r.Goal, r.HostBoot = GoalRunning, b.opts.HostBoot
+			r.enter(play.Starting, "", false, b.opts.Now())
 			return
 		}
 		r.Goal, r.Again = GoalStopped, true
+		r.enter(play.Stopping, "", false, b.opts.Now())
 	})
 }
 

@@ -378,6 +378,12 @@ func TestStartStopRestartDestroy(t *testing.T) {
 	if err := l.Restart(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
+	// At once, or a client would take the old run for the new one; and a play
+	// that restarts is never said to be stopped.
+	r, err := l.Status(id)
+	if err != nil || r.State() == play.Running && h.vms.Starts(string(id)+"-m0") < 3 || r.State() == play.Stopped {
+		t.Errorf("after the call to restart: %s, %v", r.State(), err)
+	}
 	reach(t, l, func(r bender.Record) bool {
 		return r.State() == play.Running && h.vms.Starts(string(id)+"-m0") == 3
 	})

@@ -287,7 +287,7 @@ func (w *worker) takeDown(ctx context.Context) {
 	err := w.save(ctx, func(r *Record) {
 		if r.Goal == GoalStopped && r.Again {
 			r.Goal, r.Again, r.HostBoot = GoalRunning, false, b.opts.HostBoot
-			r.enter(play.Stopped, "", false, b.opts.Now())
+			r.enter(play.Starting, "", false, b.opts.Now())
 		}
 	})
 	if err != nil {

@@ -41,7 +41,7 @@ func (a *App) playgroundRestart() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if p, err = a.await(ctx, c, p, waits{running: true, ready: true}, quiet); err != nil {
+		if p, err = a.await(ctx, c, p, waits{running: true, ready: true, again: true}, quiet); err != nil {
 			return err
 		}
 		if ssh {

@@ -21,12 +21,18 @@ import (
 const stallLimit = 10 * time.Minute
 
 // waits are the things a start waits for.
-type waits struct{ running, ready, init bool }
+type waits struct {
+	running, ready, init bool
+	again                bool // a play that ran before: it stops first
+}
 
-func (w waits) none() bool { return w == waits{} }
+func (w waits) none() bool { return !w.running && !w.ready && !w.init }
 
 // met tells whether p is what was waited for.
 func (w waits) met(p api.Play) bool {
+	if w.again && p.State() == string(play.Stopping) {
+		return false // what is true of its machines is about to end
+	}
 	for _, m := range p.Machines {
 		status, ok := p.Status.Machine(m.Name)
 		if w.running && (!ok || status.State != string(play.MachineRunning)) {
@@ -121,6 +127,8 @@ var errFailed = errors.New("play failed")
 // hopeless says why what is waited for cannot come any more; nil if it can.
 func hopeless(p api.Play, w waits) error {
 	switch state := play.State(p.State()); {
+	case state == play.Stopping && w.again:
+		return nil
 	case state == play.Failed:
 		return fmt.Errorf("%w: remove it with labctl playground destroy %s", errFailed, p.ID)
 	case state == play.Destroying || state == play.Destroyed || state == play.Stopping || state == play.Stopped:
