@@ -113,6 +113,8 @@ func (a *App) root() *cobra.Command {
 			a.playgroundCatalog(), a.playgroundTasks(),
 			group("machine", "Act on one machine of a play", nil,
 				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole())),
+		group("manifest", "Check manifests and show what they would start", nil,
+			a.manifestValidate(), a.manifestPlan()),
 		a.ssh(), a.terminal(), a.version(),
 	)
 	return root

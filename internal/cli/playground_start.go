@@ -158,18 +158,9 @@ const maxManifest = manifest.MaxDocument + 1
 
 // readManifest reads and checks a manifest; all problems are printed at once.
 func (a *App) readManifest(file string, quiet bool, chosen map[string]string) (*manifest.Manifest, error) {
-	in, name := a.In, "stdin"
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read manifest: %v", err)
-		}
-		defer f.Close()
-		in, name = f, file
-	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxManifest))
+	raw, name, err := a.readFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read manifest %s: %v", name, err)
+		return nil, err
 	}
 	m, problems := manifest.Parse(name, raw)
 	if m != nil && m.Playground.InitConditions != nil {
@@ -182,17 +173,36 @@ func (a *App) readManifest(file string, quiet bool, chosen map[string]string) (*
 		}
 	}
 	if n := len(problems.Errors()); n > 0 {
-		return nil, problemsError(n)
+		return nil, problemsError(n, nothingStarted)
 	}
 	return m, nil
 }
 
-func problemsError(n int) error {
+// readFile reads a manifest's bytes and the name to show for it; "-" is stdin.
+func (a *App) readFile(file string) (raw []byte, name string, err error) {
+	in, name := a.In, "stdin"
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, "", fmt.Errorf("cannot read manifest: %v", err)
+		}
+		defer f.Close()
+		in, name = f, file
+	}
+	if raw, err = io.ReadAll(io.LimitReader(in, maxManifest)); err != nil {
+		return nil, "", fmt.Errorf("cannot read manifest %s: %v", name, err)
+	}
+	return raw, name, nil
+}
+
+const nothingStarted = "; nothing was started"
+
+func problemsError(n int, then string) error {
 	what := "1 problem"
 	if n != 1 {
 		what = fmt.Sprintf("%d problems", n)
 	}
-	return &exitError{code: exitProblems, cause: fmt.Errorf("%s in the manifest; nothing was started", what)}
+	return &exitError{code: exitProblems, cause: fmt.Errorf("%s in the manifest%s", what, then)}
 }
 
 // fill puts the manifest's parts into the request. Both packages name the
@@ -235,7 +245,7 @@ func (a *App) refusedManifest(err error, m *manifest.Manifest) error {
 			errs++
 		}
 	}
-	return problemsError(errs)
+	return problemsError(errs, nothingStarted)
 }
 
 // consent asks before somebody else's playground is started.

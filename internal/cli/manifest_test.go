@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const oneMachine = `kind: playground
+title: A title
+playground:
+  machines:
+    - name: one
+      users: [{name: root}]
+      drives: [{source: debian-12, mount: /}]
+      network: {interfaces: [{network: local}]}
+`
+
+func TestManifestOffline(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, body string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write("good.yaml", oneMachine)
+	bad := write("bad.yaml", strings.Replace(oneMachine, "network: local", "network: nowhere", 1))
+	lost := write("lost.yaml", "base: nosuch\n"+oneMachine)
+	for _, c := range []struct {
+		args     []string
+		code     int
+		out, err string
+	}{
+		{[]string{"validate", good}, 0, "", ""},
+		{[]string{"validate", good, bad}, 2, "", `playground.machines[0].network.interfaces[0].network: `},
+		{[]string{"validate", "-o", "yaml", good}, 0, "subnet: 172.16.0.0/24", ""},
+		{[]string{"validate", "-o", "json", good}, 0, `"size": "10GiB"`, ""},
+		{[]string{"validate", lost}, 1, "", `cannot find base playground "nosuch"`},
+		{[]string{"validate", filepath.Join(dir, "none.yaml")}, 1, "", "no such file"},
+		{[]string{"plan", good}, 0, "eth0  local  br0  tap0", ""},
+		{[]string{"plan", "-o", "json", good}, 0, `"device": "/dev/vda"`, ""},
+		{[]string{"plan", bad}, 2, "", "1 problem in the manifest."},
+	} {
+		a := New()
+		var out, err bytes.Buffer
+		a.Out, a.Err = &out, &err
+		code := a.Run(t.Context(), append([]string{"manifest"}, c.args...))
+		if code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(err.String(), c.err) {
+			t.Errorf("%v: code %d, out %q, err %q", c.args, code, &out, &err)
+		}
+		if code != 0 && out.Len() > 0 {
+			t.Errorf("%v: printed %q though it failed", c.args, &out)
+		}
+	}
+}
