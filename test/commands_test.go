@@ -128,7 +128,7 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 			if err != nil {
 				return err
 			}
-			deadline := time.Now().Add(2 * time.Minute)
+			deadline := time.Now().Add(5 * time.Minute)
 			for {
 				err := ts.Exec(args[1], args[2:]...)
 				if want.MatchString(ts.ReadFile("stdout")) {

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a person at a terminal waits for an answer.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // converse runs a program at a terminal of 24 rows and 80 columns and does
 // what the script says, line by line:
