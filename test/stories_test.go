@@ -42,6 +42,7 @@ func TestStories(t *testing.T) {
 	w.settle(t)
 	testscript.RunT(serial{t}, testscript.Params{
 		Dir:                 "script",
+		WorkdirRoot:         t.TempDir(),
 		Setup:               w.setup,
 		Cmds:                w.commands(),
 		RequireUniqueNames:  true,
