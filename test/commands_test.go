@@ -75,7 +75,6 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 			if err != nil {
 				return err
 			}
-			ts.Defer(func() { _ = os.RemoveAll(dir) })
 			if err := os.Chmod(dir, 0o711); err != nil { // machines' users pass through
 				return err
 			}

@@ -173,6 +173,9 @@ func (l *lab) states() (map[string]string, error) {
 // clean ends what a script left. Before that it logs what a person needs who
 // wants to know why: labd's log, and the consoles of machines that are there.
 func (l *lab) clean() {
+	if l.root != l.data.Root {
+		defer os.Remove(filepath.Dir(l.root)) // empty after the purge
+	}
 	if l.output == nil {
 		return
 	}
