@@ -174,7 +174,9 @@ func (l *lab) states() (map[string]string, error) {
 // wants to know why: labd's log, and the consoles of machines that are there.
 func (l *lab) clean() {
 	if l.root != l.data.Root {
-		defer os.Remove(filepath.Dir(l.root)) // empty after the purge
+		defer func() { // after the purge: the pool is mounted until then
+			_ = exec.Command("rm", "-rf", "--one-file-system", filepath.Dir(l.root)).Run()
+		}()
 	}
 	if l.output == nil {
 		return
