@@ -65,6 +65,8 @@ func newWorld(t *testing.T) *world {
 		}
 		return netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: mustIPNet("169.254.169.254/32")})
 	})
+	// New namespaces inherit what the real host has, and a labd may run there.
+	w.in("host", func() error { return setSysctls([]sysctl{{"net/ipv4/ip_forward", "0"}}) })
 	if err := w.EnsureHost(t.Context()); err != nil {
 		t.Fatal(err)
 	}
