@@ -69,12 +69,43 @@ func withoutDHCP(text string, interfaces []wire.Interface) string {
 
 // sshEarly is a drop-in for sshd's unit under systemd. sshd needs nothing of
 // what basic.target waits for (devices, sysctls, temporary files), and under
-// emulation that is a third of the time until it answers.
+// emulation that is a third of the time until it answers. While the machine
+// boots, sshd comes before whatever else runs; sessions are in a slice of their
+// own and keep the ordinary weight.
 const sshEarly = `[Unit]
 DefaultDependencies=no
 Conflicts=shutdown.target
 Before=shutdown.target
+[Service]
+StartupCPUWeight=10000
 `
+
+// generators are programs that systemd runs before its first unit, one process
+// each, for things no machine of ours has: partition tables, hibernation, EFI.
+// The others are needed only where the file they read exists.
+var generators = map[string]string{
+	"systemd-gpt-auto-generator":         "",
+	"systemd-hibernate-resume-generator": "",
+	"systemd-bless-boot-generator":       "",
+	"systemd-cryptsetup-generator":       "/etc/crypttab",
+	"systemd-veritysetup-generator":      "/etc/veritytab",
+	"systemd-integritysetup-generator":   "/etc/integritytab",
+	"systemd-rc-local-generator":         "/etc/rc.local",
+	"systemd-system-update-generator":    "/system-update",
+}
+
+// generatorHints hides the generators that would find nothing to do. Volatile.
+func (id *identity) generatorHints() error {
+	var errs []error
+	for name, reads := range generators {
+		if reads != "" && id.tree.exists(reads) {
+			continue
+		}
+		// An empty file masks one of the same name (systemd.generator(7)).
+		errs = append(errs, id.tree.write("/run/systemd/system-generators/"+name, nil, rootFile))
+	}
+	return errors.Join(errs...)
+}
 
 // sshHints lets sshd start first. Volatile; a file of the same name in
 // /etc/systemd/system/ssh.service.d undoes it. Without the second part, users

@@ -63,6 +63,7 @@ func writeIdentity(t tree, config wire.Config) error {
 		{"welcome", id.welcome},
 		{"network hints", id.networkHints},
 		{"ssh hints", id.sshHints},
+		{"generator hints", id.generatorHints},
 		{"startup files", id.startupFiles},
 	} {
 		if err := step.do(); err != nil {
