@@ -64,6 +64,7 @@ func writeIdentity(t tree, config wire.Config) error {
 		{"network hints", id.networkHints},
 		{"ssh hints", id.sshHints},
 		{"generator hints", id.generatorHints},
+		{"init conditions", id.initConditions},
 		{"startup files", id.startupFiles},
 	} {
 		if err := step.do(); err != nil {

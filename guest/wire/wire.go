@@ -64,7 +64,9 @@ type Config struct {
 	// CACertificates are PEM blocks the machine's system store shall trust.
 	CACertificates []string      `json:"caCertificates,omitempty"`
 	StartupFiles   []StartupFile `json:"startupFiles,omitempty"`
-	NoSSH          bool          `json:"noSSH,omitempty"`
+	// InitConditions are the values chosen for the play; nil stands for null.
+	InitConditions map[string]*string `json:"initConditions,omitempty"`
+	NoSSH          bool               `json:"noSSH,omitempty"`
 	// Seed is 32 random bytes, base64, credited to the guest's random pool.
 	Seed string `json:"seed,omitempty"`
 }

@@ -16,7 +16,7 @@ func machineConfig(p *plan.Plan, s *Secrets, i int) wire.Config {
 		Hostname: m.Name, MachineID: m.MachineID,
 		Nameserver: m.Nameserver.String(),
 		SSHHostKey: s.HostKeys[i], SSHUserKey: s.UserKey,
-		NoSSH: m.NoSSH, Seed: s.Seed,
+		NoSSH: m.NoSSH, Seed: s.Seed, InitConditions: p.Conditions,
 	}
 	for _, d := range m.Drives {
 		mount := wire.Mount{Device: d.Device, Path: d.Mount, Filesystem: d.Filesystem, ReadOnly: d.ReadOnly}

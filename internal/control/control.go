@@ -129,7 +129,7 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if !ok {
 		return api.Play{}, api.Errorf(api.NotFound, "there is no playground %q", req.Playground)
 	}
-	effective, warnings, err := effective(base, req)
+	effective, chosen, warnings, err := effective(base, req)
 	if err != nil {
 		return api.Play{}, err
 	}
@@ -142,6 +142,7 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if err != nil {
 		return api.Play{}, err
 	}
+	facts.Conditions = chosen
 	facts.UplinkIndex = c.opts.Bender.FreeUplink(c.opts.UplinkTaken)
 	id, err := play.NewID(c.opts.Random)
 	if err != nil {
@@ -194,10 +195,10 @@ func (c *Control) checkSources(ctx context.Context, m *manifest.Manifest) (probl
 	return problems
 }
 
-// effective lays a request over its base.
-func effective(base *manifest.Manifest, req api.StartPlay) (*manifest.Manifest, []api.Problem, error) {
+// effective lays a request over its base; chosen are its init conditions.
+func effective(base *manifest.Manifest, req api.StartPlay) (m *manifest.Manifest, chosen map[string]*string, warnings []api.Problem, err error) {
 	partial := &manifest.Manifest{Kind: manifest.Kind, Base: req.Playground}
-	err := convert(struct {
+	err = convert(struct {
 		Machines       []api.MachineSpec       `json:"machines,omitempty"`
 		Networks       []api.Network           `json:"networks,omitempty"`
 		Tabs           []api.Tab               `json:"tabs,omitempty"`
@@ -206,21 +207,18 @@ func effective(base *manifest.Manifest, req api.StartPlay) (*manifest.Manifest, 
 		RegistryAuth   string                  `json:"registryAuth,omitempty"`
 	}{req.Machines, req.Networks, req.Tabs, req.InitTasks, req.InitConditionSpec, req.RegistryAuth}, &partial.Playground)
 	if err != nil {
-		return nil, nil, api.Errorf(api.Invalid, "cannot read the manifest: %s", err)
+		return nil, nil, nil, api.Errorf(api.Invalid, "cannot read the manifest: %s", err)
 	}
 	m, problems := manifest.Inherit(base, partial)
 	if err := invalid(problems); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	warnings := wireProblems(problems.Warnings())
-	_, problems = m.Choose(req.InitConditions)
-	if err := invalid(problems); err != nil {
-		return nil, nil, err
-	}
+	warnings = wireProblems(problems.Warnings())
+	chosen, problems = m.Choose(req.InitConditions)
 	if len(m.Playground.InitTasks) > 0 {
 		warnings = append(warnings, api.Problem{Path: "playground.initTasks", Message: "init tasks are not run by this version"})
 	}
-	return m, warnings, nil
+	return m, chosen, warnings, invalid(problems)
 }
 
 // invalid is the API's error with every problem, nil if there are only

@@ -56,6 +56,7 @@ func Make(id play.ID, m *manifest.Manifest, f Facts) (*Plan, manifest.Problems) 
 	if sound {
 		p.networks()
 		p.interfaces()
+		p.conditions()
 		p.tasks()
 	}
 	if len(p.problems) > 0 {
@@ -200,48 +201,4 @@ func startupFiles(files []manifest.StartupFile) []StartupFile {
 		out[i] = StartupFile{Path: f.Path, Content: f.Content, Append: f.Append, Owner: f.Owner, Mode: mode}
 	}
 	return out
-}
-
-// tasks orders the graph: what a task needs stands before it, else by name.
-func (p *planner) tasks() {
-	tasks := p.manifest.Playground.InitTasks
-	done := make(map[string]bool, len(tasks))
-	var visit func(name string)
-	visit = func(name string) {
-		if done[name] {
-			return
-		}
-		done[name] = true
-		t := tasks[name]
-		needs := slices.Clone(t.Needs)
-		slices.Sort(needs)
-		needs = slices.Compact(needs)
-		for _, need := range needs {
-			visit(need)
-		}
-		p.plan.Tasks = append(p.plan.Tasks, p.task(name, t, needs))
-	}
-	for _, name := range manifest.TaskNames(tasks) {
-		visit(name)
-	}
-}
-
-func (p *planner) task(name string, t manifest.InitTask, needs []string) Task {
-	task := Task{
-		Name: name, Machine: t.Machine, User: t.User, Run: t.Run, Needs: append([]string{}, needs...), Init: t.Init,
-		TimeoutSeconds: t.TimeoutSeconds, TimeoutIsDefault: t.TimeoutSeconds == 0, Conditions: []TaskCondition{},
-	}
-	if task.Machine == "" {
-		task.Machine = p.plan.Machines[0].Name
-	}
-	if task.User == "" {
-		task.User = "root"
-	}
-	if task.TimeoutIsDefault {
-		task.TimeoutSeconds = manifest.DefaultTimeoutSeconds
-	}
-	for _, c := range t.Conditions {
-		task.Conditions = append(task.Conditions, TaskCondition{Key: c.Key, Value: c.Value})
-	}
-	return task
 }

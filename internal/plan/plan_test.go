@@ -295,20 +295,90 @@ playground.machines[1].kernel.source: kernel "4.19" is not in this host's store;
 
 func TestTaskOrder(t *testing.T) {
 	m := lab([]string{"a 10.0.0.0/24"}, []string{"x: a"})
-	m.Playground.InitConditions = &manifest.InitConditions{Values: []manifest.InitCondition{{Key: "k", Options: []string{"v"}}}}
 	m.Playground.InitTasks = map[string]manifest.InitTask{
 		"a": {Run: "a", Needs: []string{"c", "b", "c"}, Init: true}, "b": {Run: "b", Needs: []string{"d"}, TimeoutSeconds: 60},
-		"c": {Run: "c", User: "me", Machine: "x"}, "d": {Run: "d", Conditions: []manifest.Condition{{Key: "k", Value: "v"}}},
+		"c": {Run: "c", User: "me", Machine: "x"}, "d": {Run: "d"},
 	}
 	p := make1(t, m, facts())
 	_, got, _ := strings.Cut(p.String(), "\ntasks\n")
-	want := `  d  task  root@x  60 s (default)  -  if k = v
+	want := `  d  task  root@x  60 s (default)  -
   b  task  root@x  60 s            d
   c  task  me@x    60 s (default)  -
   a  init  root@x  60 s (default)  b, c
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tasks (-want +got):\n%s", diff)
+	}
+}
+
+// What is chosen decides which tasks there are; who needs a skipped one waits
+// for what that one needs.
+func TestTasksByCondition(t *testing.T) {
+	m := lab([]string{"a 10.0.0.0/24"}, []string{"x: a"})
+	m.Playground.InitConditions = &manifest.InitConditions{Values: []manifest.InitCondition{
+		{Key: "Container runtime", Options: []string{"docker", "podman"}, Default: "docker"},
+		{Key: "note", Nullable: true},
+	}}
+	when := func(pairs ...string) (all []manifest.Condition) {
+		for i := 0; i < len(pairs); i += 2 {
+			all = append(all, manifest.Condition{Key: pairs[i], Value: pairs[i+1]})
+		}
+		return all
+	}
+	m.Playground.InitTasks = map[string]manifest.InitTask{
+		"apt":      {Run: "a"},
+		"docker":   {Run: "d", Needs: []string{"apt"}, Conditions: when("Container runtime", "docker")},
+		"podman":   {Run: "p", Needs: []string{"apt"}, Conditions: when("Container runtime", "podman")},
+		"rootless": {Run: "r", Needs: []string{"podman"}, Conditions: when("Container runtime", "podman", "note", "")},
+		"noted":    {Run: "n", Conditions: when("note", "hi \"there\"")},
+		"run":      {Run: "r", Needs: []string{"docker", "rootless", "noted"}},
+	}
+	value := func(s string) *string { return &s }
+	for name, c := range map[string]struct {
+		chosen map[string]*string
+		want   string
+	}{
+		"defaults": {nil, `
+conditions
+  "Container runtime"  "docker"
+  "note"               null
+
+tasks
+  apt     task  root@x  60 s (default)  -
+  docker  task  root@x  60 s (default)  apt
+  run     task  root@x  60 s (default)  apt, docker
+`},
+		"the other, and null": {map[string]*string{"Container runtime": value("podman"), "note": nil}, `
+conditions
+  "Container runtime"  "podman"
+  "note"               null
+
+tasks
+  apt       task  root@x  60 s (default)  -
+  podman    task  root@x  60 s (default)  apt
+  rootless  task  root@x  60 s (default)  podman
+  run       task  root@x  60 s (default)  apt, rootless
+`},
+		"all of several must match": {map[string]*string{"Container runtime": value("podman"), "note": value(`hi "there"`)}, `
+conditions
+  "Container runtime"  "podman"
+  "note"               "hi \"there\""
+
+tasks
+  apt     task  root@x  60 s (default)  -
+  noted   task  root@x  60 s (default)  -
+  podman  task  root@x  60 s (default)  apt
+  run     task  root@x  60 s (default)  apt, noted, podman
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := facts()
+			f.Conditions = c.chosen
+			_, got, _ := strings.Cut(make1(t, m, f).String(), "\nconditions\n")
+			if diff := cmp.Diff(c.want, "\nconditions\n"+got); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

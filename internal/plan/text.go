@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -36,6 +38,18 @@ func (p *Plan) String() string {
 			row(n.Name, n.Addr.String())
 		}
 	})
+	if len(p.Conditions) > 0 {
+		b.WriteString("\nconditions\n")
+		table(&b, func(row func(...string)) {
+			for _, key := range slices.Sorted(maps.Keys(p.Conditions)) {
+				value := "null"
+				if v := p.Conditions[key]; v != nil {
+					value = fmt.Sprintf("%q", *v)
+				}
+				row(fmt.Sprintf("%q", key), value)
+			}
+		})
+	}
 	if len(p.Tasks) > 0 {
 		b.WriteString("\ntasks\n")
 		table(&b, func(row func(...string)) {
@@ -109,11 +123,7 @@ func (t Task) columns() []string {
 	if t.Init {
 		kind = "init"
 	}
-	out := []string{t.Name, kind, t.User + "@" + t.Machine, timeout, or(strings.Join(t.Needs, ", "), "-")}
-	for _, c := range t.Conditions {
-		out = append(out, fmt.Sprintf("if %s = %s", c.Key, c.Value))
-	}
-	return out
+	return []string{t.Name, kind, t.User + "@" + t.Machine, timeout, or(strings.Join(t.Needs, ", "), "-")}
 }
 
 // table lines up rows of cells, indented by two blanks.

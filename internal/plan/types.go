@@ -15,8 +15,11 @@ type Plan struct {
 	Machines   []Machine `json:"machines"`
 	Names      []Name    `json:"names"`
 	Uplink     Uplink    `json:"uplink"`
-	// Tasks are in an order that satisfies their needs.
+	// Tasks are in an order that satisfies their needs; those whose conditions
+	// do not match the chosen values are left out.
 	Tasks []Task `json:"tasks"`
+	// Conditions are the chosen values by key; nil stands for null.
+	Conditions map[string]*string `json:"conditions,omitempty"`
 	// Notes tell the author what was changed: a fallback backend, a scaled
 	// resource.
 	Notes []string `json:"notes"`
@@ -123,19 +126,14 @@ type Task struct {
 	TimeoutSeconds int  `json:"timeoutSeconds"`
 	// TimeoutIsDefault says that the author set none.
 	TimeoutIsDefault bool `json:"timeoutIsDefault"`
-	// Conditions must all match the chosen values, or the task is skipped.
-	Conditions []TaskCondition `json:"conditions"`
 }
 
-// TaskCondition holds when the chosen value of Key is Value.
-type TaskCondition struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
-}
-
-// Facts are what the plan must know of the host; gathering them is not the
-// plan's work.
+// Facts are what the plan must know of the host, and what was chosen for this
+// play; gathering them is not the plan's work.
 type Facts struct {
+	// Conditions are the chosen values, as manifest.Choose returns them; keys
+	// that are missing here have their defaults.
+	Conditions map[string]*string
 	// Backends maps each backend that works on this host to its limits.
 	Backends map[string]BackendFacts
 	// Strict refuses a manifest that asks for a backend the host lacks
