@@ -22,7 +22,7 @@ LABCTL_FLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built
 
 # Programs the host must have: the package of each.
 RUN_PACKAGES := ca-certificates qemu-system-x86 seabios xfsprogs btrfs-progs e2fsprogs kmod nftables iproute2 buildah crun mmdebstrap curl uidmap debian-archive-keyring
-TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr
+TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static
 
 .PHONY: help
 help: ## list the targets

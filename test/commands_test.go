@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -41,6 +42,7 @@ func (w *world) setup(env *testscript.Env) error {
 	env.Setenv("EXAMPLES", examples)
 	env.Setenv("LABD_IMAGES", filepath.Join(filepath.Dir(examples), "images"))
 	env.Setenv("TINY", w.tiny)
+	env.Setenv("USERLAND", w.userland)
 	env.Setenv("SPARE", filepath.Join(w.bin, "spare")) // a folder that everybody may pass to
 	env.Defer(l.clean)
 	return nil
@@ -138,6 +140,18 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
+		}),
+		// internet: something for plays to reach outside, until the script ends
+		// or says "internet end".
+		"internet": plain(func(l *lab, ts *testscript.TestScript, args []string) error {
+			if len(args) > 0 {
+				l.offline()
+				return nil
+			}
+			end, err := l.internet()
+			l.offline = sync.OnceFunc(end)
+			ts.Defer(l.offline)
+			return err
 		}),
 		// no-leaks: end labd; the host is as it was before the first story.
 		"no-leaks": plain(func(l *lab, _ *testscript.TestScript, _ []string) error {

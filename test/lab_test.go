@@ -33,6 +33,8 @@ type lab struct {
 	labd   *exec.Cmd
 	exited chan struct{} // closed when labd is gone
 	output *os.File      // labd's log, of all its runs
+
+	offline func() // ends what stands for the internet
 }
 
 func (l *lab) env() []string {

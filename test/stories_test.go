@@ -22,10 +22,11 @@ import (
 
 // world is what all scripts share.
 type world struct {
-	bin     string // the built programs
-	data    layout.Layout
-	tiny    string   // archive of the tiny image
-	nothing []string // the host while no labd runs and no play exists
+	bin      string // the built programs
+	data     layout.Layout
+	tiny     string   // archive of the tiny image
+	userland string   // archive of the image with a userland
+	nothing  []string // the host while no labd runs and no play exists
 }
 
 func TestStories(t *testing.T) {
@@ -66,6 +67,7 @@ func (w *world) programs(t *testing.T) {
 	build(t, filepath.Join(dir, "labctl"), "../cmd/labctl", "")
 	build(t, filepath.Join(dir, "labinit"), "../cmd/labinit", "-s -w")
 	w.tiny = tinyArchive(t, dir)
+	w.userland = userlandArchive(t, dir, filepath.Join(dir, "tiny"))
 }
 
 func build(t testing.TB, out, pkg, ldflags string) {

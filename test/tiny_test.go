@@ -45,30 +45,35 @@ func tinyArchive(t testing.TB, dir string) string {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return archive(t, dir, "tiny", layer.Bytes())
+}
+
+// archive writes an image of one layer as docker save would.
+func archive(t testing.TB, dir, image string, layer []byte) string {
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(layer.Bytes())), nil
+		return io.NopCloser(bytes.NewReader(layer)), nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := mutate.AppendLayers(empty.Image, l)
+	img, err := mutate.AppendLayers(empty.Image, l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
+	img, err = mutate.ConfigFile(img, &v1.ConfigFile{
 		OS: "linux", Architecture: "amd64",
 		RootFS:  v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{must(l.DiffID())}},
-		History: []v1.History{{CreatedBy: "tiny"}},
+		History: []v1.History{{CreatedBy: image}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref, err := name.ParseReference("tiny:latest")
+	ref, err := name.ParseReference(image + ":latest")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "tiny.tar")
-	if err := tarball.WriteToFile(path, ref, image); err != nil {
+	path := filepath.Join(dir, image+".tar")
+	if err := tarball.WriteToFile(path, ref, img); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -33,6 +33,8 @@ type networks struct {
 	manager *netns.Manager
 	layout  layout.Layout
 	log     *slog.Logger
+	// upstreams answer what is not a play's.
+	upstreams func() []string
 
 	mu      sync.Mutex
 	servers map[play.ID]func()
@@ -101,7 +103,7 @@ func (n *networks) serve(p *plan.Plan) error {
 	for _, name := range p.Names {
 		names = append(names, dns.Name(name))
 	}
-	server := &dns.Server{Zone: dns.NewZone(names, subnets), Upstreams: dns.HostUpstreams(""), Log: n.log}
+	server := &dns.Server{Zone: dns.NewZone(names, subnets), Upstreams: n.upstreams, Log: n.log}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -67,6 +67,7 @@ without it, and the next labd takes them over.`,
 	f.StringVar(&s.listen, "listen", envOr("LABD_LISTEN", DefaultListen), "address of the API (LABD_LISTEN)")
 	f.StringVar(&s.public, "public-url", "", "root of the URLs in replies; default: what the request was sent to")
 	f.StringVar(&s.accel, "accel", envOr("LABD_ACCEL", "auto"), "auto (probe KVM by a boot), kvm or tcg (LABD_ACCEL)")
+	f.StringVar(&s.resolvConf, "resolv-conf", envOr("LABD_RESOLV_CONF", "/etc/resolv.conf"), "file of the name servers that machines' other questions go to (LABD_RESOLV_CONF)")
 	f.BoolVar(&s.strict, "strict", false, "refuse manifests that ask for a backend this host lacks")
 	f.StringVar(&size, "pool-size", os.Getenv("LABD_POOL_SIZE"), "size of the volume pool, like 40GiB; default: half of the free space, at most 64GiB (LABD_POOL_SIZE)")
 	f.StringVar(&s.labinit, "labinit", besides("labinit"), "the machines' first process")

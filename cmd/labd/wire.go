@@ -23,6 +23,7 @@ import (
 	"sandlot/internal/bender"
 	"sandlot/internal/control"
 	"sandlot/internal/gateway"
+	"sandlot/internal/host/dns"
 	"sandlot/internal/host/image"
 	"sandlot/internal/host/kernel"
 	"sandlot/internal/host/layout"
@@ -42,15 +43,17 @@ import (
 
 // settings are what a person chooses about `labd up`.
 type settings struct {
-	layout   layout.Layout
-	listen   string
-	public   string
-	accel    string // "auto", "kvm" or "tcg"
-	strict   bool
-	poolSize int64
-	labinit  string
-	hook     func(step.Point, string)
-	log      *slog.Logger
+	layout layout.Layout
+	listen string
+	public string
+	accel  string // "auto", "kvm" or "tcg"
+	strict bool
+	// resolvConf is a resolv.conf(5): whom to ask for names of the internet.
+	resolvConf string
+	poolSize   int64
+	labinit    string
+	hook       func(step.Point, string)
+	log        *slog.Logger
 }
 
 // daemon is everything of a running labd.
@@ -89,6 +92,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	}
 	d.driver = qemu.New(qemu.Options{KVM: verdict.KVM, CPU: verdict.CPU})
 	d.networks = newNetworks(s.layout, s.log)
+	d.networks.upstreams = dns.HostUpstreams(s.resolvConf)
 	if err = d.networks.manager.EnsureHost(ctx); err != nil {
 		return d, err
 	}

@@ -396,3 +396,21 @@ func TestOnThisHost(t *testing.T) {
 		t.Errorf("the leak check sees %q, %v; want a namespace, its mount and a link more than %q", after, err, before)
 	}
 }
+
+// TestIPNetnsBesides: what `ip netns add` does on a host where nobody has used
+// it yet leaves a play that runs removable.
+func TestIPNetnsBesides(t *testing.T) {
+	w := newWorld(t)
+	s := w.play(0)
+	err := unix.Mount("", w.Dir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Mount(w.Dir, w.Dir, "none", unix.MS_BIND|unix.MS_REC, "")
+		t.Cleanup(func() { _ = unix.Unmount(w.Dir, unix.MNT_DETACH) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Delete(t.Context(), s.NS, s.Uplink.HostLink); err != nil {
+		t.Error(err)
+	}
+}

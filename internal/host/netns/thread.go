@@ -105,7 +105,7 @@ func (m *Manager) ensureNamespace(ns string) error {
 	if ok, err := isNamespace(path); err != nil || ok {
 		return err
 	}
-	if err := os.MkdirAll(m.dir(), 0o755); err != nil {
+	if err := m.ensureDir(); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0)
@@ -128,6 +128,43 @@ func (m *Manager) ensureNamespace(ns string) error {
 		result <- nil
 	}()
 	return <-result
+}
+
+// ensureDir makes the folder of names a shared mount, as ip-netns(8) does
+// before its first name, and under the same lock. If we did not, the first `ip
+// netns add` on this host would mount the folder over itself, and the mounts
+// of our namespaces below it could be removed by nobody any more.
+func (m *Manager) ensureDir() error {
+	if err := os.MkdirAll(m.dir(), 0o755); err != nil {
+		return err
+	}
+	dir, err := os.Open(m.dir())
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %q: %w", m.dir(), err)
+	}
+	share := func() error { return unix.Mount("", m.dir(), "none", unix.MS_SHARED|unix.MS_REC, "") }
+	err = share()
+	if !errors.Is(err, unix.EINVAL) { // EINVAL: no mount yet
+		return err
+	}
+	entries, err := os.ReadDir(m.dir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		// Names that an older labd mounted: covering them is what must not be.
+		if ok, err := isNamespace(filepath.Join(m.dir(), e.Name())); err != nil || ok {
+			return err
+		}
+	}
+	if err := unix.Mount(m.dir(), m.dir(), "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount %q: %w", m.dir(), err)
+	}
+	return share()
 }
 
 // removeNamespace forgets the name; the namespace goes with its last process.

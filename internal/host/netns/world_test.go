@@ -45,6 +45,11 @@ func newWorld(t *testing.T) *world {
 		Table: "sandlot-" + instance, UplinkPrefix: "sl" + instance, NSPrefix: "sandlot-" + instance + "-",
 		Dir: filepath.Join(dir, "netns"), Record: filepath.Join(dir, "run", "host.json"),
 	}}
+	t.Cleanup(func() {
+		if err := unix.Unmount(w.Dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, ns := range []string{"host", "internet"} {
 		w.namespace(ns)
 	}

@@ -19,6 +19,10 @@ func main() {
 	if filepath.Base(os.Args[0]) == "sshd" {
 		sshd()
 	}
+	if filepath.Base(os.Args[0]) == "tiny" {
+		fail(run(os.Args[1:]))
+		return
+	}
 	// Both "sh -c COMMAND" and labd's "sh -c 'exec $SHELL …' COMMAND".
 	if len(os.Args) > 2 && os.Args[1] == "-c" {
 		fail(run(strings.Fields(os.Args[len(os.Args)-1])))
@@ -70,6 +74,17 @@ func run(args []string) error {
 		}
 		line, err := bufio.NewReader(c).ReadString('\n')
 		fmt.Print(line)
+		return err
+	case "join": // stays in a multicast group of an interface, as VRRP does
+		link, err := net.InterfaceByName(args[2])
+		if err != nil {
+			return err
+		}
+		c, err := net.ListenMulticastUDP("udp4", link, &net.UDPAddr{IP: net.ParseIP(args[1]), Port: 9})
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, c)
 		return err
 	case "exit":
 		var code int
