@@ -124,7 +124,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		Log:    s.log,
 	})
 	d.control, err = control.New(control.Options{
-		Store: d.store, Bender: d.bender, Facts: d.facts, UplinkTaken: d.uplinkTaken,
+		Store: d.store, Bender: d.bender, Facts: d.facts, Uplinks: d.uplinks,
 		CheckSource: d.checkSource, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
 	})
 	if err != nil {
@@ -258,25 +258,26 @@ func (d *daemon) facts(context.Context) (plan.Facts, error) {
 	return f, nil
 }
 
-// uplinkTaken tells whether another labd on this host uses an uplink.
-func (d *daemon) uplinkTaken(index int) bool {
-	used, err := d.networks.manager.UsedUplinks(context.Background())
+// uplinks lists the uplinks in use on this host, those of other labds included.
+func (d *daemon) uplinks(ctx context.Context) (func(index int) bool, error) {
+	used, err := d.networks.manager.UsedUplinks(ctx)
 	if err != nil {
-		d.log.Error("cannot list uplinks", "error", err)
-		return false
+		return nil, fmt.Errorf("cannot list the host's uplinks: %w", err)
 	}
-	pool := netns.UplinkPool.Addr().As4()
-	first := binary.BigEndian.Uint32(pool[:]) + uint32(2*index)
-	for _, p := range used {
-		for i := range uint32(2) {
-			var a [4]byte
-			binary.BigEndian.PutUint32(a[:], first+i)
-			if p.Contains(netip.AddrFrom4(a)) {
-				return true
+	return func(index int) bool {
+		pool := netns.UplinkPool.Addr().As4()
+		first := binary.BigEndian.Uint32(pool[:]) + uint32(2*index)
+		for _, p := range used {
+			for i := range uint32(2) {
+				var a [4]byte
+				binary.BigEndian.PutUint32(a[:], first+i)
+				if p.Contains(netip.AddrFrom4(a)) {
+					return true
+				}
 			}
 		}
-	}
-	return false
+		return false
+	}, nil
 }
 
 // checkSource refuses a named image the store lacks; images from registries

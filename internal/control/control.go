@@ -53,8 +53,8 @@ type Options struct {
 	Bender Bender
 	// Facts of this host for a plan, without the uplink index.
 	Facts func(ctx context.Context) (plan.Facts, error)
-	// UplinkTaken tells whether somebody else on this host uses an index.
-	UplinkTaken func(index int) bool
+	// Uplinks returns what tells whether somebody on this host uses an index.
+	Uplinks func(ctx context.Context) (taken func(index int) bool, err error)
 	// CheckSource refuses an image that is known not to be there.
 	CheckSource func(ctx context.Context, source string) error
 	// Bases lists the official playgrounds, ReadBase returns one's manifest.
@@ -143,7 +143,11 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 		return api.Play{}, err
 	}
 	facts.Conditions = chosen
-	facts.UplinkIndex = c.opts.Bender.FreeUplink(c.opts.UplinkTaken)
+	taken, err := c.opts.Uplinks(ctx)
+	if err != nil {
+		return api.Play{}, fmt.Errorf("cannot start a play: %w", err)
+	}
+	facts.UplinkIndex = c.opts.Bender.FreeUplink(taken)
 	id, err := play.NewID(c.opts.Random)
 	if err != nil {
 		return api.Play{}, err

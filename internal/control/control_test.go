@@ -110,7 +110,7 @@ func newLab(t *testing.T) *lab {
 		Facts: func(context.Context) (plan.Facts, error) {
 			return plan.Facts{Backends: map[string]plan.BackendFacts{"qemu": {MaxDrives: 24, MaxNICs: 5}}, Kernels: []string{"6.1"}}, nil
 		},
-		UplinkTaken: func(i int) bool { return i == 7 },
+		Uplinks: func(context.Context) (func(int) bool, error) { return func(i int) bool { return i == 7 }, nil },
 		CheckSource: func(_ context.Context, source string) error {
 			if source == "debian-13" {
 				return errors.New(`image "debian-13" is not there; make it with: labd image build debian-13`)

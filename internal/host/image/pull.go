@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -113,9 +116,30 @@ func (s *Store) pullRegistry(ctx context.Context, source string, refresh bool, p
 	rep.stage("resolve", 0, fullName(ref))
 	img, err := s.fetch(ctx, ref, rep)
 	if err != nil {
-		return Image{}, fmt.Errorf("cannot pull image %q: %w", source, err)
+		return Image{}, fmt.Errorf("cannot pull image %q: %w%s", source, err, mend(ref, err))
 	}
 	return img, nil
+}
+
+// mend is what a person can do about a failed pull, "" where that is not known.
+func mend(ref name.Reference, err error) string {
+	registry := ref.Context().RegistryStr()
+	var reply *transport.Error
+	if errors.As(err, &reply) {
+		switch reply.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			// Docker Hub and others answer so for what does not exist, too.
+			return fmt.Sprintf("; check the name %s, and if it is private, log in as the user labd runs as: docker login %s (or podman login)", ref.Context(), registry)
+		case http.StatusNotFound:
+			return fmt.Sprintf("; check the name and the tag: %s has no %s", registry, ref.Context().RepositoryStr()+":"+ref.Identifier())
+		}
+		return ""
+	}
+	var network net.Error
+	if errors.As(err, &network) {
+		return fmt.Sprintf("; check the registry's name, and that this host reaches it: curl -I https://%s/v2/", registry)
+	}
+	return ""
 }
 
 func (s *Store) fetch(ctx context.Context, ref name.Reference, rep *reporter) (Image, error) {
@@ -182,7 +206,7 @@ func (s *Store) resolve(ctx context.Context, ref name.Reference) (v1.Image, erro
 	// must not be part of it.
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(resolveTimeout, func() {
-		cancel(fmt.Errorf("the registry %s did not answer within %s", ref.Context().RegistryStr(), resolveTimeout))
+		cancel(fmt.Errorf("the registry %s did not answer within %s; check that this host reaches it", ref.Context().RegistryStr(), resolveTimeout))
 	})
 	defer timer.Stop()
 	done := make(chan result, 1)
