@@ -124,10 +124,9 @@ func TestTerminal(t *testing.T) {
 	resize <- wire.TTY{Rows: 50, Cols: 132}
 	io.WriteString(keys, "while [ \"$(stty size)\" != '50 132' ]; do :; done; echo re\"\"sized\n")
 	out.await(t, ctx, "resized")
-	io.WriteString(keys, "trap 'echo caught-\"\"usr1' USR1; echo rea\"\"dy\n")
+	io.WriteString(keys, "trap 'echo caught-\"\"usr1; got=1' USR1; echo rea\"\"dy; while [ -z \"$got\" ]; do :; done\n")
 	out.await(t, ctx, "ready")
 	signals <- "USR1"
-	io.WriteString(keys, "\n") // some shells look at signals only between lines
 	out.await(t, ctx, "caught-usr1")
 	// A shell that forks at this moment may lose the signal, and one that reads
 	// would eat what is typed next; one that is busy does neither.
