@@ -240,8 +240,8 @@ func TestPullSaysWhatIsWrong(t *testing.T) {
 	gone := strings.TrimPrefix(closed.URL, "http://")
 	closed.Close()
 	for _, c := range []struct{ source, want string }{
-		{"oci://" + r.host + "/none:1", "NAME_UNKNOWN"},
-		{"oci://" + gone + "/x:1", "connection refused"},
+		{"oci://" + r.host + "/none:1", "check the name and the tag: " + r.host + " has no none:1"},
+		{"oci://" + gone + "/x:1", "connection refused; check the registry's name, and that this host reaches it: curl -I https://" + gone + "/v2/"},
 		{"oci://UPPER/Case", "cannot read image reference"},
 		{"ghcr.io/x/y:z", "written oci://ghcr.io/x/y:z"},
 		{"nothing", "want oci://REGISTRY/REPO:TAG"},
