@@ -18,6 +18,11 @@ import (
 )
 
 func main() {
+	// labd lives beside machines that need the memory more, and has little to
+	// collect. GOGC, where it is set, wins.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{
