@@ -232,6 +232,10 @@ func (s *source) decodeSlice(node *yaml.Node, v reflect.Value, path string) {
 		s.wrong(node, path, fix, "%s where a list is expected", describe(node))
 		return
 	}
+	if n := len(node.Content); n > maxItems {
+		s.wrong(node, path, "take some away", "a list of %d items; none may have more than %d", n, maxItems)
+		return
+	}
 	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))
 	for i, item := range node.Content {
 		at := index(path, i)
@@ -250,6 +254,10 @@ func (s *source) decodeMap(node *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	pairs := s.pairs(node, path)
+	if n := len(pairs); n > maxItems {
+		s.wrong(node, path, "take some away", "%d names with fields; there may be no more than %d", n, maxItems)
+		return
+	}
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(pairs)))
 	for _, pair := range pairs {
 		at := join(path, pair.key.Value)

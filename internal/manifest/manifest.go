@@ -55,6 +55,8 @@ const (
 	MaxNetworks         = 100 // a network's index is one byte of its MACs
 	MaxInterfaces       = 64
 	MaxTasks            = 500
+	MaxConditions       = 100
+	MaxRegex            = 1000 // characters, and instructions once repeats are written out
 	MaxTimeout          = 86_400
 )
 

@@ -13,13 +13,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Limits of what aliases may expand to. A document without aliases cannot
-// reach them: it is at most MaxDocument bytes, two for a node.
-const (
-	maxExpandedNodes = MaxDocument
-	maxExpandedBytes = 8 * MaxDocument
-)
-
 // Parse reads one YAML document. name is the file's name for messages. The
 // problems are those of Validate(m, Start): everything that is wrong whatever
 // the manifest is used for. The manifest is nil when the document cannot be
@@ -88,6 +81,12 @@ func readDocument(data []byte) (root *yaml.Node, problem *Problem) {
 			rest = rest[size:]
 		}
 		return nil, &Problem{Line: line, Column: column, Message: "the document is not UTF-8 text", Fix: "save it as UTF-8"}
+	}
+	if marks(data) > maxMarks {
+		return nil, &Problem{
+			Message: fmt.Sprintf("the document has more than %d colons, dashes, commas and brackets that may be fields or items", maxMarks),
+			Fix:     "move big files into an image",
+		}
 	}
 	// A panic of the YAML library must not take labd down with a manifest
 	// that somebody sent.

@@ -73,7 +73,7 @@ type checker struct {
 	explained map[string]bool
 	// absent are missing fields that were reported: nothing is said about
 	// what would be in them.
-	absent []string
+	absent map[string]bool
 	// dropped tells that there were more errors than are listed.
 	dropped bool
 }
@@ -110,17 +110,20 @@ func (c *checker) missing(path, fix string) {
 		c.dropped = true
 		return
 	}
-	for _, absent := range c.absent {
-		if strings.HasPrefix(path, absent+".") {
+	for at := parent(path); at != ""; at = parent(at) {
+		if c.absent[at] {
 			return
 		}
 	}
-	c.absent = append(c.absent, path)
-	if c.m.source == nil {
-		c.errorf(path, fix, "missing")
+	if c.m.source != nil && c.m.source.isBroken(path) {
 		return
 	}
-	if c.m.source.isBroken(path) {
+	if c.absent == nil {
+		c.absent = map[string]bool{}
+	}
+	c.absent[path] = true
+	if c.m.source == nil {
+		c.errorf(path, fix, "missing")
 		return
 	}
 	var meant []unknownField

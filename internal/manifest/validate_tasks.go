@@ -3,9 +3,11 @@ package manifest
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -141,8 +143,13 @@ func (c *checker) conditions() {
 	if c.m.Playground.InitConditions == nil {
 		return
 	}
+	values := c.m.Playground.InitConditions.Values
+	if n := len(values); n > MaxConditions {
+		c.errorf(index(conditionsPath, MaxConditions), fmt.Sprintf("a playground has at most %d", MaxConditions), "%s", plural(n, "init condition"))
+		return
+	}
 	first := map[string]int{}
-	for i, v := range c.m.Playground.InitConditions.Values {
+	for i, v := range values {
 		at := index(conditionsPath, i)
 		switch before, ok := first[v.Key]; {
 		case v.Key == "":
@@ -160,8 +167,8 @@ func (c *checker) conditions() {
 			options[option] = j
 		}
 		if v.ValidationRegex != "" {
-			if _, err := regexp.Compile(v.ValidationRegex); err != nil {
-				c.errorf(join(at, "validationRegex"), "use RE2 syntax: no lookahead, no backreferences", "not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+			if reason, fix := refuseRegex(v.ValidationRegex); reason != "" {
+				c.errorf(join(at, "validationRegex"), fix, "%s", reason)
 				continue
 			}
 		}
@@ -171,6 +178,33 @@ func (c *checker) conditions() {
 			}
 		}
 	}
+}
+
+// refuseRegex says why text cannot be a validationRegex, "" if it can.
+func refuseRegex(text string) (reason, fix string) {
+	if n := utf8.RuneCountInString(text); n > MaxRegex {
+		return "has " + plural(n, "character"), fmt.Sprintf("write at most %d", MaxRegex)
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return "not a regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "), "use RE2 syntax: no lookahead, no backreferences"
+	}
+	if regexSize(parsed) > MaxRegex {
+		return "the regular expression repeats too much", "use smaller counts in {}"
+	}
+	return "", ""
+}
+
+// regexSize is about how many instructions an expression compiles to.
+func regexSize(re *syntax.Regexp) int {
+	size := 1 + len(re.Rune)/2
+	for _, sub := range re.Sub {
+		size += regexSize(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		size *= max(re.Min, re.Max, 1)
+	}
+	return size
 }
 
 // refuse says why value cannot be chosen, "" if it can.

@@ -1,0 +1,141 @@
+package manifest
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxAllocated bounds what reading, checking and inheriting one document may
+// allocate, freed or not.
+const maxAllocated = 64 << 20
+
+// allocated counts the bytes that one call allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// full repeats item between head and tail until the document is as long as one
+// may be, or has as many marks as one may have; then a comment fills it up.
+func full(head, item, tail string) []byte {
+	room := (MaxDocument - len(head) - len(tail) - 3) / len(item)
+	if each := marks([]byte(head+strings.Repeat(item, 100))) - marks([]byte(head)); each > 0 {
+		room = min(room, (maxMarks-marks([]byte(head+tail))-8)*100/each)
+	}
+	text := head + strings.Repeat(item, room) + tail + "\n#"
+	return []byte(text + strings.Repeat(" ", MaxDocument-len(text)))
+}
+
+// One MiB of whatever is worst for the reader costs less than 64 MiB, whether
+// it is refused at once or read to its end.
+func TestHostileMebibyte(t *testing.T) {
+	const pg = "kind: playground\nplayground:\n"
+	chain := func(link string, n int) string { return strings.Repeat(link, n) }
+	bomb := "a: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + numbered(9, "b%d: &a0 [*a0,*a0,*a0,*a0,*a0,*a0,*a0,*a0,*a0,*a0]\n")
+	drives := "  x: &d [" + chain("{size: 1GiB},", 999) + "]\n  machines: [" + chain("{name: a, drives: *d},", 60) + "]\n"
+	for name, data := range map[string][]byte{
+		"items":               full("a: [", "a,", "]"),
+		"lists":               full("a: [", "[],", "]"),
+		"groups":              full(pg+"  machines: [", "{},", "]"),
+		"keys":                full("a: {", "a,", "}"),
+		"quoted":              full("a: [", `"",`, "]"),
+		"tags":                full("a: [", "!a a,", "]"),
+		"aliases":             full("a: &a x\nb: [", "*a,", "]"),
+		"anchors":             full("a:\n", "- &a x\n", ""),
+		"merges":              full("x: &x {a: b}\ny: {", "<<: *x,", "}"),
+		"dashes":              full("a:\n", "-\n", ""),
+		"dashes of NEL":       full("a:\n", "-\u0085", ""),
+		"dashes and comments": full("a:\n", "- #\n", ""),
+		"keys and comments":   full(pg, "  a: #b\n  # c\n", ""),
+		"duplicates":          full(pg, "  a:\n", ""),
+		"deep lists":          full("a: ", "[", ""),
+		"deep groups":         full("a: ", "{a: ", ""),
+		"deep dashes":         full("a:\n ", "- ", ""),
+		"deep keys":           full("", "? ", ""),
+		"comments":            full(pg, "  # x\n", ""),
+		"blank lines":         full(pg, "\n", ""),
+		"blanks":              full(pg, " ", ""),
+		"folded text":         full("a:\n", " a\n", ""),
+		"literal text":        full("a: |\n", " a,b\n", ""),
+		"escapes":             full("a: \"", `\u0041`, `"`),
+		"one long key":        full("", "a", ": b"),
+		"documents":           full("", "---\n", ""),
+		"machines":            full(pg+"  machines: [", "{name: a, users: [{name: b}], drives: [{mount: /, source: c}], network: {interfaces: [{network: d}]}},", "]"),
+		"drives":              full(pg+"  machines: [{drives: [", "{},", "]}]"),
+		"drives by aliases":   full(pg+drives, "#\n", ""),
+		"not machines":        full(pg+"  machines: [", "x,", "]"),
+		"networks":            full(pg+"  networks:\n", "    - {name: a, subnet: 10.0.0.0/24}\n", ""),
+		"tabs":                full(pg+"  tabs: [", "{},", "]"),
+		"needs":               full(pg+"  initTasks: {a: {needs: [", "a,", "]}}"),
+		"tasks":               []byte(pg + "  initTasks:\n" + numbered(10_000, "    t%d: {run: x}\n")),
+		"bomb":                full(bomb, "#\n", ""),
+		"quotes in text":      full("a: |\n", " it's [ ' , {\n", ""),
+		"a script of one MiB": full(sound+"  initTasks:\n    a:\n      machine: dev\n      run: |\n", "        if [ -f x ]; then echo \"a\"; fi\n", ""),
+		"a page of one MiB":   full(sound+"markdown: |\n", "  A line of prose, with what prose has.\n", ""),
+		"regexes":             []byte(pg + "  initConditions:\n    values:\n" + numbered(MaxConditions, "      - {key: k%d, default: a, validationRegex: '"+chain("a{0,99}", 9)+"'}\n")),
+		"huge regexes":        []byte(pg + "  initConditions:\n    values:\n" + numbered(MaxConditions, "      - {key: k%d, default: a, validationRegex: '"+chain("a{1000}", 142)+"'}\n")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if len(data) > MaxDocument {
+				t.Fatalf("%d bytes", len(data))
+			}
+			used := allocated(func() {
+				m, _ := Parse("lab.yaml", data)
+				if m != nil {
+					Inherit(&Manifest{Name: Flexbox}, m)
+				}
+			})
+			if used > maxAllocated {
+				t.Errorf("%d MiB allocated", used>>20)
+			}
+		})
+	}
+}
+
+// checkMarks is the property that the bound of the reader's work stands on.
+func checkMarks(t testing.TB, data []byte) {
+	t.Helper()
+	defer func() { _ = recover() }() // of the library, on what is no YAML
+	var document yaml.Node
+	if yaml.Unmarshal(data, &document) != nil {
+		return
+	}
+	var count func(*yaml.Node) int
+	count = func(node *yaml.Node) int {
+		n := 1
+		for _, child := range node.Content {
+			n += count(child)
+		}
+		return n
+	}
+	if nodes, most := count(&document), 2*marks(data)+3; nodes > most {
+		t.Fatalf("%d nodes of %d marks in %q", nodes, marks(data), data)
+	}
+}
+
+func TestMarksBoundTheNodes(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	pieces := []string{"a", "b ", " ", "\n", "\n  ", "\n- ", "- ", "-", ": ", ":", ", ", ",", "[", "]", "{", "}", "[a, ", "\"", "'", "#", " # ", "? ", "?", "!", "!t ", "&a ", "*a ", "|", ">", "\u0085", "\u2028", "\t", "\r\n", "\\", "'a' ", `"b", `, "a: ", "\n a: [", "|\n "}
+	for range 40_000 {
+		var b strings.Builder
+		for range 1 + random.IntN(24) {
+			b.WriteString(pieces[random.IntN(len(pieces))])
+		}
+		checkMarks(t, []byte(b.String()))
+	}
+}
+
+func FuzzMarks(f *testing.F) {
+	for _, seed := range []string{sound, "[ # ]\n a, a]", "[ \"]\", a]", "[!a] x, y]", "? a\n: - b\n  - c", "\ufeff[a]", "a: [ b\n# [\n]"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { checkMarks(t, data) })
+}
