@@ -114,7 +114,7 @@ func (a *App) root() *cobra.Command {
 			group("machine", "Act on one machine of a play", nil,
 				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole())),
 		group("manifest", "Check manifests and show what they would start", nil,
-			a.manifestValidate(), a.manifestPlan()),
+			a.manifestValidate(), a.manifestPlan(), a.manifestSchema()),
 		a.ssh(), a.terminal(), a.version(),
 	)
 	return root

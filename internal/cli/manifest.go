@@ -25,20 +25,26 @@ func (a *App) manifestValidate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate FILE...",
 		Short: "Check manifests without a labd, or print them with every default filled in",
-		Long: `Check manifests without a labd. Every problem is printed with its place and its
-mend, and the exit code is 2 if there is one that refuses the manifest. With
--o yaml or json a sound manifest is printed as it takes effect over its base.`,
+		Long: `Check manifests without a labd; - is stdin. Every problem is printed with its
+place and its mend, and the exit code is 2 if there is one that refuses the
+manifest. With -o yaml or json sound manifests are printed as they take effect
+over their bases, several as YAML documents or one JSON value after another.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	format := outputFlag(cmd, "none", "yaml", "json")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		var failed error
+		printed := false
 		for _, file := range args {
 			m, err := a.effectiveManifest(file)
 			if err != nil {
 				failed = errors.Join(failed, err)
 				continue
 			}
+			if printed && format.value == "yaml" {
+				fmt.Fprintln(a.Out, "---")
+			}
+			printed = true
 			if err := a.printManifest(m, format.value); err != nil {
 				return err
 			}
@@ -52,15 +58,30 @@ func (a *App) manifestPlan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Print what a play of this manifest would consist of, without a labd",
-		Args:  cobra.ExactArgs(1),
+		Long: `Print what a play of this manifest would consist of, without a labd; - is stdin:
+machines, addresses, MACs, devices, routes, names, and the tasks in an order
+that satisfies their needs, without those that the choices leave out.`,
+		Args: cobra.ExactArgs(1),
 	}
 	format := outputFlag(cmd, "text", "json")
+	var conditions []string
+	cmd.Flags().StringArrayVarP(&conditions, "init-condition", "i", nil, "choice as KEY=VALUE; repeatable")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		given, err := parseConditions(conditions)
+		if err != nil {
+			return err
+		}
 		m, err := a.effectiveManifest(args[0])
 		if err != nil {
 			return err
 		}
-		p, problems := plan.Make(samplePlay, m, manifestFacts)
+		facts := manifestFacts
+		chosen, problems := m.Choose(given)
+		if err := a.refused(problems); err != nil {
+			return err
+		}
+		facts.Conditions = chosen
+		p, problems := plan.Make(samplePlay, m, facts)
 		if err := a.refused(problems); err != nil {
 			return err
 		}
@@ -73,8 +94,33 @@ func (a *App) manifestPlan() *cobra.Command {
 	return cmd
 }
 
+func (a *App) manifestSchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of manifests, for editors",
+		Long: `Print the JSON Schema (draft 2020-12) of manifests. Editors complete and check
+with it; "labctl manifest validate" finds more. With the YAML language server:
+
+  labctl manifest schema > manifest.schema.json
+
+and as the first line of the manifest
+
+  # yaml-language-server: $schema=manifest.schema.json`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			schema, err := manifest.Schema()
+			if err != nil {
+				return err
+			}
+			_, err = a.Out.Write(schema)
+			return err
+		},
+	}
+}
+
 // effectiveManifest reads a file and lays it over the official base it names,
-// flexbox if it names none; problems go to stderr.
+// flexbox if it names none; problems go to stderr, those of reading even if
+// there is no such base.
 func (a *App) effectiveManifest(file string) (*manifest.Manifest, error) {
 	raw, name, err := a.readFile(file)
 	if err != nil {
@@ -90,7 +136,7 @@ func (a *App) effectiveManifest(file string) (*manifest.Manifest, error) {
 	}
 	under, err := playgrounds.Read(base)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(a.refused(problems), err)
 	}
 	b, broken := manifest.Parse(base+".yaml", under)
 	if err := broken.Err(); err != nil {

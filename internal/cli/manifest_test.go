@@ -30,6 +30,10 @@ func TestManifestOffline(t *testing.T) {
 	good := write("good.yaml", oneMachine)
 	bad := write("bad.yaml", strings.Replace(oneMachine, "network: local", "network: nowhere", 1))
 	lost := write("lost.yaml", "base: nosuch\n"+oneMachine)
+	lostBad := write("lost-bad.yaml", "base: nosuch\n"+strings.Replace(oneMachine, "A title", "A", 1))
+	choice := write("choice.yaml", oneMachine+`  initConditions: {values: [{key: os, options: [a, b]}]}
+  initTasks: {only-a: {run: x, conditions: [{key: os, value: a}]}}
+`)
 	for _, c := range []struct {
 		args     []string
 		code     int
@@ -39,6 +43,14 @@ func TestManifestOffline(t *testing.T) {
 		{[]string{"validate", good, bad}, 2, "", `playground.machines[0].network.interfaces[0].network: `},
 		{[]string{"validate", "-o", "yaml", good}, 0, "subnet: 172.16.0.0/24", ""},
 		{[]string{"validate", "-o", "json", good}, 0, `"size": "10GiB"`, ""},
+		{[]string{"validate", "-o", "yaml", good, good}, 0, "\n---\nkind: playground", ""},
+		{[]string{"validate", "-o", "yaml", "-"}, 0, "subnet: 172.16.0.0/24", ""},
+		{[]string{"validate", lostBad}, 2, "", "title: has 1 character"},
+		{[]string{"schema"}, 0, `"$schema": "https://json-schema.org/draft/2020-12/schema"`, ""},
+		{[]string{"plan", choice}, 2, "", `initConditions.os: missing; options are a, b`},
+		{[]string{"plan", "-i", "os=c", choice}, 2, "", `"c" is not an option`},
+		{[]string{"plan", "-i", "os=a", choice}, 0, "only-a", ""},
+		{[]string{"plan", "-"}, 0, "02:00:00:00:00:00  172.16.0.2/24  default via 172.16.0.1", ""},
 		{[]string{"validate", lost}, 1, "", `cannot find base playground "nosuch"`},
 		{[]string{"validate", filepath.Join(dir, "none.yaml")}, 1, "", "no such file"},
 		{[]string{"plan", good}, 0, "eth0  local  br0  tap0", ""},
@@ -47,7 +59,7 @@ func TestManifestOffline(t *testing.T) {
 	} {
 		a := New()
 		var out, err bytes.Buffer
-		a.Out, a.Err = &out, &err
+		a.In, a.Out, a.Err = strings.NewReader(oneMachine), &out, &err
 		code := a.Run(t.Context(), append([]string{"manifest"}, c.args...))
 		if code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(err.String(), c.err) {
 			t.Errorf("%v: code %d, out %q, err %q", c.args, code, &out, &err)

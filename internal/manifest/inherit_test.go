@@ -311,7 +311,9 @@ func TestDefaultTabs(t *testing.T) {
 	}
 }
 
-func TestTasks(t *testing.T) {
+func TestTasks(t *testing.T) { checkAll(t, taskCases(t)) }
+
+func taskCases(t testing.TB) (cases []problemCase) {
 	tests := []struct{ name, tasks, want string }{
 		{"fine", "{1-a_B: {name: 1-a_B, machine: dev, run: x, timeout_seconds: 1800, user: laborant}, b: {machine: db, run: y, needs: [1-a_B]}}", ""},
 		{"itself", "{a: {machine: dev, run: x, needs: [a]}}",
@@ -332,16 +334,14 @@ func TestTasks(t *testing.T) {
 		{"a list", "[{name: a}]", `lab.yaml:7:14: playground.initTasks: a list where names with their fields are expected; write each as "<name>:" with its fields below`},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			_, problems := Parse("lab.yaml", replaced(t, "playground:\n", "playground:\n\n  initTasks: "+test.tasks+"\n"))
-			if diff := cmp.Diff(test.want, problems.String()); diff != "" {
-				t.Errorf("problems (-want +got):\n%s", diff)
-			}
-		})
+		cases = append(cases, problemCase{test.name, string(replaced(t, "playground:\n", "playground:\n\n  initTasks: "+test.tasks+"\n")), Start, test.want})
 	}
+	return cases
 }
 
-func TestInitConditions(t *testing.T) {
+func TestInitConditions(t *testing.T) { checkAll(t, conditionCases(t)) }
+
+func conditionCases(t testing.TB) (cases []problemCase) {
 	tests := []struct{ name, values, want string }{
 		{"fine", `[{key: Container runtime, options: [docker, containerd], default: docker}, {key: n, nullable: true, placeholder: x, validationRegex: "^[0-9]+$"}]`, ""},
 		{"key twice", "[{key: a}, {key: a}]", `lab.yaml:7:45: playground.initConditions.values[1].key: "a" is also the key of playground.initConditions.values[0]; give each condition its own`},
@@ -352,13 +352,9 @@ func TestInitConditions(t *testing.T) {
 		{"option twice", "[{key: a, options: [x, x]}]", `lab.yaml:7:51: playground.initConditions.values[0].options[1]: "x" is also playground.initConditions.values[0].options[0]; list each option once`},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			_, problems := Parse("lab.yaml", replaced(t, "playground:\n", "playground:\n\n  initConditions: {values: "+test.values+"}\n"))
-			if diff := cmp.Diff(test.want, problems.String()); diff != "" {
-				t.Errorf("problems (-want +got):\n%s", diff)
-			}
-		})
+		cases = append(cases, problemCase{test.name, string(replaced(t, "playground:\n", "playground:\n\n  initConditions: {values: "+test.values+"}\n")), Start, test.want})
 	}
+	return cases
 }
 
 func TestChoose(t *testing.T) {

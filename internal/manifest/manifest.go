@@ -66,6 +66,9 @@ var (
 	Filesystems = []string{"ext4", "ext2", "ext3", "xfs", "btrfs"}
 	Categories  = []string{"linux", "networking", "containers", "kubernetes", "programming", "observability", "security", "ci-cd"}
 	TabKinds    = []string{"terminal", "ide", "http-port", "web-page", "kexp"}
+	Accesses    = []string{"private", "public"}
+	Panes       = []string{"left", "right"}
+	AccessModes = []string{"private", "public"}
 )
 
 // Manifest is one document. The order of fields, here and below, is the order

@@ -80,7 +80,35 @@ func drives(list string) (old, new string) {
 
 func pieces(old, new string) [2]string { return [2]string{old, new} }
 
-func TestProblems(t *testing.T) {
+// problemCase is one manifest and everything that is said about it.
+type problemCase struct {
+	name, text string
+	mode       Mode
+	want       string // all problems, one a line; empty means none
+}
+
+// check reads the manifest and compares every problem.
+func (c problemCase) check(t *testing.T) {
+	t.Helper()
+	m, problems := Parse("lab.yaml", []byte(c.text))
+	if m != nil && c.mode != Start {
+		problems = Validate(m, c.mode)
+	}
+	if diff := cmp.Diff(c.want, problems.String()); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func checkAll(t *testing.T, cases []problemCase) {
+	for _, c := range cases {
+		t.Run(c.name, c.check)
+	}
+}
+
+func TestProblems(t *testing.T) { checkAll(t, fieldCases(t)) }
+
+// fieldCases change one field of the sound manifest.
+func fieldCases(t testing.TB) (cases []problemCase) {
 	many := func(n int, item string) string {
 		items := make([]string, n)
 		for i := range items {
@@ -249,19 +277,9 @@ func TestProblems(t *testing.T) {
 		{"update with default tabs", pieces("  tabs:\n    - machine: dev\n", "  tabs: []\n"), Update, ""},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			m, problems := Parse("lab.yaml", replaced(t, test.change[0], test.change[1]))
-			if m == nil {
-				t.Fatal(problems)
-			}
-			if test.mode != Start {
-				problems = Validate(m, test.mode)
-			}
-			if diff := cmp.Diff(test.want, problems.String()); diff != "" {
-				t.Errorf("problems (-want +got):\n%s", diff)
-			}
-		})
+		cases = append(cases, problemCase{test.name, string(replaced(t, test.change[0], test.change[1])), test.mode, test.want})
 	}
+	return cases
 }
 
 func numbered(n int, line string) string {
@@ -274,7 +292,9 @@ func numbered(n int, line string) string {
 
 // The wrong manifests that authors really wrote: each names the place and the
 // mend.
-func TestWrongManifestsSeen(t *testing.T) {
+func TestWrongManifestsSeen(t *testing.T) { checkAll(t, seenCases(t)) }
+
+func seenCases(t testing.TB) (cases []problemCase) {
 	tests := []struct {
 		name   string
 		change [2]string
@@ -319,24 +339,11 @@ func TestWrongManifestsSeen(t *testing.T) {
 				`lab.yaml:29:38: warning: playground.tabs[0].enabled: unknown field, ignored; known here are id, kind, name, machine, number, access, tls, hostRewrite, pathRewrite, url, pane`},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			m, problems := Parse("lab.yaml", replaced(t, test.change[0], test.change[1]))
-			if m == nil {
-				t.Fatal(problems)
-			}
-			if diff := cmp.Diff(test.want, Validate(m, Create).String()); diff != "" {
-				t.Errorf("problems (-want +got):\n%s", diff)
-			}
-		})
+		cases = append(cases, problemCase{test.name, string(replaced(t, test.change[0], test.change[1])), Create, test.want})
 	}
-	t.Run("everything at top level", func(t *testing.T) {
-		head, body, _ := strings.Cut(sound, "playground:\n  ")
-		m, _ := Parse("lab.yaml", []byte(head+strings.ReplaceAll(body, "\n  ", "\n")))
-		want := `lab.yaml:5:1: playground: missing; indent "networks", "machines", "tabs" and "accessControl" under "playground:"`
-		if diff := cmp.Diff(want, Validate(m, Create).String()); diff != "" {
-			t.Errorf("problems (-want +got):\n%s", diff)
-		}
-	})
+	head, body, _ := strings.Cut(sound, "playground:\n  ")
+	return append(cases, problemCase{"everything at top level", head + strings.ReplaceAll(body, "\n  ", "\n"), Create,
+		`lab.yaml:5:1: playground: missing; indent "networks", "machines", "tabs" and "accessControl" under "playground:"`})
 }
 
 // Documents that are refused before they are decoded.

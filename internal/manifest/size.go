@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-var sizePattern = regexp.MustCompile(`(?i)^([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([kmgt])(?:i?b|i)?$`)
+var sizePattern = regexp.MustCompile(`^([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([kmgtKMGT])(?:[iI]?[bB]|[iI])?$`)
 
 // ParseSize reads a size like "512MiB", "4G", "4Gi", "10GIB" or "1.5GiB" and
 // returns bytes, rounded down to whole KiB. G, Gi, GB and GiB all mean GiB.

@@ -120,6 +120,9 @@ func (c *checker) drives(m *Machine, at string) {
 	}
 }
 
+// systemDirs are the kernel's and the boot's own.
+var systemDirs = []string{"/proc", "/sys", "/dev", "/run"}
+
 func (c *checker) mount(at, mount string) bool {
 	if !path.IsAbs(mount) {
 		c.errorf(at, `write an absolute path, like "/data"`, "%q is not a mount point", short(mount))
@@ -133,8 +136,8 @@ func (c *checker) mount(at, mount string) bool {
 		c.errorf(at, "leave spaces out: fstab separates its fields with them", "%q is not a mount point", short(mount))
 		return false
 	}
-	for _, kernels := range []string{"/proc", "/sys", "/dev", "/run"} {
-		if mount == kernels || strings.HasPrefix(mount, kernels+"/") {
+	for _, dir := range systemDirs {
+		if mount == dir || strings.HasPrefix(mount, dir+"/") {
 			c.errorf(at, `choose another place, like "/data"`, "%q belongs to the system", short(mount))
 			return false
 		}

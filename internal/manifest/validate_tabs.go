@@ -112,8 +112,8 @@ func (c *checker) tab(at string, t Tab) {
 	if t.Name == "" && (kind == "http-port" || kind == "web-page") {
 		c.missing(join(at, "name"), fmt.Sprintf("a tab of kind %s needs one", kind))
 	}
-	c.oneOf(join(at, "access"), t.Access, "an access", []string{"private", "public"})
-	c.oneOf(join(at, "pane"), t.Pane, "a pane", []string{"left", "right"})
+	c.oneOf(join(at, "access"), t.Access, "an access", Accesses)
+	c.oneOf(join(at, "pane"), t.Pane, "a pane", Panes)
 	switch number := join(at, "number"); {
 	case kind == "http-port" && t.Number == 0 && !c.given(number):
 		c.missing(number, `name the port, as "number: 8080"`)
