@@ -11,19 +11,19 @@ type Playground struct {
 
 	Title       string   `json:"title,omitempty"`
 	Description string   `json:"description,omitempty"`
-	Categories  []string `json:"categories,omitempty"`
+	Categories  []string `json:"categories,omitzero"`
 	Cover       string   `json:"cover,omitempty"`
 	Markdown    string   `json:"markdown,omitempty"`
 	Published   bool     `json:"published,omitempty"`
 	PageURL     string   `json:"pageUrl,omitempty"`
 
-	Networks       []Network           `json:"networks,omitempty"`
-	Machines       []MachineSpec       `json:"machines,omitempty"`
-	Tabs           []Tab               `json:"tabs,omitempty"`
-	InitTasks      map[string]InitTask `json:"initTasks,omitempty"`
+	Networks       []Network           `json:"networks,omitzero"`
+	Machines       []MachineSpec       `json:"machines,omitzero"`
+	Tabs           []Tab               `json:"tabs,omitzero"`
+	InitTasks      map[string]InitTask `json:"initTasks,omitzero"`
 	InitConditions *InitConditions     `json:"initConditions,omitempty"`
 	RegistryAuth   string              `json:"registryAuth,omitempty"`
-	PortForwards   []PortForward       `json:"portForwards,omitempty"`
+	PortForwards   []PortForward       `json:"portForwards,omitzero"`
 	AccessControl  *AccessControl      `json:"accessControl,omitempty"`
 	UserAccess     *UserAccess         `json:"userAccess,omitempty"`
 }
@@ -39,13 +39,13 @@ type Network struct {
 // MachineSpec is a machine as an author asked for it.
 type MachineSpec struct {
 	Name         string        `json:"name"`
-	Users        []User        `json:"users,omitempty"`
+	Users        []User        `json:"users,omitzero"`
 	Backend      string        `json:"backend,omitempty"`
 	Kernel       *Kernel       `json:"kernel,omitempty"`
-	Drives       []Drive       `json:"drives,omitempty"`
+	Drives       []Drive       `json:"drives,omitzero"`
 	Network      *MachineNet   `json:"network,omitempty"`
 	Resources    *Resources    `json:"resources,omitempty"`
-	StartupFiles []StartupFile `json:"startupFiles,omitempty"`
+	StartupFiles []StartupFile `json:"startupFiles,omitzero"`
 	NoSSH        bool          `json:"noSSH,omitempty"`
 }
 
@@ -114,10 +114,10 @@ type InitTask struct {
 	Init           bool            `json:"init,omitempty"`
 	User           string          `json:"user,omitempty"`
 	TimeoutSeconds int             `json:"timeout_seconds,omitempty"`
-	Needs          []string        `json:"needs,omitempty"`
+	Needs          []string        `json:"needs,omitzero"`
 	Run            string          `json:"run,omitempty"`
 	Status         int             `json:"status,omitempty"`
-	Conditions     []TaskCondition `json:"conditions,omitempty"`
+	Conditions     []TaskCondition `json:"conditions,omitzero"`
 }
 
 // TaskCondition makes a task run only for one value of an init condition.
@@ -128,7 +128,7 @@ type TaskCondition struct {
 
 // InitConditions are the choices a person has at start.
 type InitConditions struct {
-	Values []InitConditionValue `json:"values,omitempty"`
+	Values []InitConditionValue `json:"values,omitzero"`
 }
 
 // InitConditionValue is one choice.
@@ -136,16 +136,16 @@ type InitConditionValue struct {
 	Key             string   `json:"key"`
 	Default         string   `json:"default,omitempty"`
 	Nullable        bool     `json:"nullable,omitempty"`
-	Options         []string `json:"options,omitempty"`
+	Options         []string `json:"options,omitzero"`
 	Placeholder     string   `json:"placeholder,omitempty"`
 	ValidationRegex string   `json:"validationRegex,omitempty"`
 }
 
 // AccessControl lists principals for each right.
 type AccessControl struct {
-	CanList  []string `json:"canList,omitempty"`
-	CanRead  []string `json:"canRead,omitempty"`
-	CanStart []string `json:"canStart,omitempty"`
+	CanList  []string `json:"canList,omitzero"`
+	CanRead  []string `json:"canRead,omitzero"`
+	CanStart []string `json:"canStart,omitzero"`
 }
 
 // UserAccess is what the asking user may do.
@@ -174,4 +174,34 @@ func (k *Kernel) UnmarshalJSON(b []byte) error {
 	}
 	type plain Kernel
 	return json.Unmarshal(b, (*plain)(k))
+}
+
+// PlaygroundSpec is the body of PUT /playgrounds/{name} and most of that of
+// POST. In every list and map null, or no field, means "as the base has it"
+// when creating, and is refused for networks, machines, tabs and categories
+// when updating.
+type PlaygroundSpec struct {
+	Title       string   `json:"title"`
+	Description string   `json:"description"`
+	Categories  []string `json:"categories"`
+	Cover       string   `json:"cover,omitempty"`
+	Markdown    string   `json:"markdown,omitempty"`
+
+	Networks       []Network           `json:"networks"`
+	Machines       []MachineSpec       `json:"machines"`
+	Tabs           []Tab               `json:"tabs"`
+	InitTasks      map[string]InitTask `json:"initTasks"`
+	InitConditions *InitConditions     `json:"initConditions,omitempty"`
+	RegistryAuth   string              `json:"registryAuth"`
+	AccessControl  *AccessControl      `json:"accessControl,omitempty"`
+	// PortForwards stay as they are without the field. Addition.
+	PortForwards []PortForward `json:"portForwards,omitzero"`
+}
+
+// CreatePlayground is the body of POST /playgrounds. The name in the reply is
+// longer than the one asked for.
+type CreatePlayground struct {
+	Name string `json:"name"`
+	Base string `json:"base"`
+	PlaygroundSpec
 }

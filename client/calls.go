@@ -40,8 +40,30 @@ func (c *Client) Playgrounds(ctx context.Context, filter string) ([]api.Playgrou
 
 // Playground returns one by name.
 func (c *Client) Playground(ctx context.Context, name string) (api.Playground, error) {
-	return call[api.Playground](ctx, c, http.MethodGet, "/playgrounds/"+url.PathEscape(name), nil)
+	return call[api.Playground](ctx, c, http.MethodGet, playgroundPath(name), nil)
 }
+
+// PlaygroundDefinition returns one with its complete effective definition.
+func (c *Client) PlaygroundDefinition(ctx context.Context, name string) (api.Playground, error) {
+	return call[api.Playground](ctx, c, http.MethodGet, playgroundPath(name)+"?format=extended", nil)
+}
+
+// CreatePlayground stores a playground; the reply has its full name.
+func (c *Client) CreatePlayground(ctx context.Context, req api.CreatePlayground) (api.Playground, error) {
+	return call[api.Playground](ctx, c, http.MethodPost, "/playgrounds", req)
+}
+
+// UpdatePlayground replaces the definition of a stored playground.
+func (c *Client) UpdatePlayground(ctx context.Context, name string, spec api.PlaygroundSpec) (api.Playground, error) {
+	return call[api.Playground](ctx, c, http.MethodPut, playgroundPath(name), spec)
+}
+
+// RemovePlayground forgets a stored playground.
+func (c *Client) RemovePlayground(ctx context.Context, name string) error {
+	return c.do(ctx, http.MethodDelete, playgroundPath(name), nil, nil)
+}
+
+func playgroundPath(name string) string { return "/playgrounds/" + url.PathEscape(name) }
 
 // StartPlay returns the new play while it is still booting.
 func (c *Client) StartPlay(ctx context.Context, req api.StartPlay) (api.Play, error) {

@@ -30,7 +30,7 @@ const DefaultListen = "127.0.0.1:8484"
 
 func upCommand(l *layout.Layout) *cobra.Command {
 	s := settings{}
-	var size, level, crash string
+	var size, level, crash, machineMemory, playMemory string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run labd in the foreground",
@@ -48,6 +48,16 @@ without it, and the next labd takes them over.`,
 					return fmt.Errorf("cannot read --pool-size: %w", err)
 				}
 				s.poolSize = bytes
+			}
+			var err error
+			if s.budget.MachineMemoryMiB, err = memoryLimit("--machine-memory", machineMemory); err != nil {
+				return err
+			}
+			if s.budget.PlayMemoryMiB, err = memoryLimit("--play-memory", playMemory); err != nil {
+				return err
+			}
+			if s.budget.MachineCPUs < 0 || s.budget.PlayCPUs < 0 {
+				return errors.New("cannot use --machine-cpus or --play-cpus below 0: write 1 or more, or leave it out")
 			}
 			var lv slog.Level
 			if err := lv.UnmarshalText([]byte(level)); err != nil {
@@ -70,11 +80,30 @@ without it, and the next labd takes them over.`,
 	f.StringVar(&s.resolvConf, "resolv-conf", envOr("LABD_RESOLV_CONF", "/etc/resolv.conf"), "file of the name servers that machines' other questions go to (LABD_RESOLV_CONF)")
 	f.BoolVar(&s.strict, "strict", false, "refuse manifests that ask for a backend this host lacks")
 	f.StringVar(&size, "pool-size", os.Getenv("LABD_POOL_SIZE"), "size of the volume pool, like 40GiB; default: half of the free space, at most 64GiB (LABD_POOL_SIZE)")
+	f.IntVar(&s.budget.MachineCPUs, "machine-cpus", 0, "most CPUs of one machine; default: as many as this host has")
+	f.StringVar(&machineMemory, "machine-memory", "", "most memory of one machine, like 4GiB; default: three quarters of this host's")
+	f.IntVar(&s.budget.PlayCPUs, "play-cpus", 0, "most CPUs of a play's machines together; default: no limit, they share them")
+	f.StringVar(&playMemory, "play-memory", "", "most memory of a play's machines together, like 8GiB; default: three quarters of this host's")
 	f.StringVar(&s.labinit, "labinit", besides("labinit"), "the machines' first process")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&crash, "crash-at", "", "kill labd at POINT:STEP, for tests")
 	_ = f.MarkHidden("crash-at")
 	return cmd
+}
+
+// memoryLimit reads a size in whole MiB; "" is no limit.
+func memoryLimit(flag, value string) (int, error) {
+	if value == "" {
+		return 0, nil
+	}
+	bytes, err := manifest.ParseSize(value)
+	if err != nil {
+		return 0, fmt.Errorf("cannot read %s: %w; write it like 4GiB", flag, err)
+	}
+	if bytes < manifest.MinRAM {
+		return 0, fmt.Errorf("cannot use %s %s: no machine boots with less than %s", flag, value, manifest.FormatSize(manifest.MinRAM))
+	}
+	return int(bytes >> 20), nil
 }
 
 // besides is the path of a program that is installed with this one.

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -51,6 +52,7 @@ type settings struct {
 	// resolvConf is a resolv.conf(5): whom to ask for names of the internet.
 	resolvConf string
 	poolSize   int64
+	budget     control.Budget
 	labinit    string
 	hook       func(step.Point, string)
 	log        *slog.Logger
@@ -124,7 +126,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		Log:    s.log,
 	})
 	d.control, err = control.New(control.Options{
-		Store: d.store, Bender: d.bender, Facts: d.facts, Uplinks: d.uplinks,
+		Store: d.store, Bender: d.bender, Budget: s.budget, Facts: d.facts, Uplinks: d.uplinks,
 		CheckSource: d.checkSource, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
 	})
 	if err != nil {
@@ -253,8 +255,11 @@ func (d *daemon) facts(context.Context) (plan.Facts, error) {
 	if err := unix.Sysinfo(&info); err != nil {
 		return f, fmt.Errorf("cannot read this host's memory: %w", err)
 	}
-	// The host and the page cache need the rest.
+	// The host and the page cache need the rest. Machines of a play share CPUs
+	// in time, so together they may have more than there are.
 	f.MaxMemoryMiB = int(info.Totalram * uint64(info.Unit) >> 20 * 3 / 4)
+	f.PlayMemoryMiB = f.MaxMemoryMiB
+	f.MaxCPUs = runtime.NumCPU()
 	return f, nil
 }
 

@@ -107,10 +107,11 @@ func (a *App) root() *cobra.Command {
 	root.AddCommand(
 		group("auth", "Sign in and out", nil,
 			a.authLogin(), a.authLogout(), a.authWhoami()),
-		group("playground", "Start, watch and end plays", []string{"playgrounds", "play", "pg", "p"},
+		group("playground", "Start, watch and end plays, and store playgrounds", []string{"playgrounds", "play", "pg", "p"},
 			a.playgroundStart(), a.playgroundList(), a.playgroundStatus(), a.playgroundMachines(),
 			a.playgroundStop(), a.playgroundRestart(), a.playgroundDestroy(), a.playgroundPersist(), a.playgroundLifetime(),
 			a.playgroundCatalog(), a.playgroundTasks(),
+			a.playgroundCreate(), a.playgroundUpdate(), a.playgroundRemove(), a.playgroundManifest(),
 			group("machine", "Act on one machine of a play", nil,
 				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole())),
 		group("manifest", "Check manifests and show what they would start", nil,

@@ -45,18 +45,28 @@ func (a *App) completeMachines(cmd *cobra.Command, args []string, prefix string)
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *App) completePlaygrounds(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	c, err := a.client()
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// completePlaygrounds offers the user's own playgrounds and, with the filter
+// "", the official ones.
+func (a *App) completePlaygrounds(filter string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c, err := a.client()
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		filters := []string{"my-custom"}
+		if filter == "" {
+			filters = append(filters, filter)
+		}
+		var out []string
+		for _, f := range filters {
+			some, err := c.Playgrounds(cmd.Context(), f)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			for _, pg := range some {
+				out = append(out, clean(pg.Name))
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
 	}
-	all, err := c.Playgrounds(cmd.Context(), "")
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var out []string
-	for _, pg := range all {
-		out = append(out, clean(pg.Name))
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +40,7 @@ func (a *App) playgroundStart() *cobra.Command {
 	f.BoolVar(&o.skipReady, "skip-wait-ready", false, "do not wait until the machines take SSH")
 	f.BoolVar(&o.skipInit, "skip-wait-init", false, "do not wait until the init tasks are done")
 	cmd.MarkFlagsMutuallyExclusive("file", "backend")
-	cmd.ValidArgsFunction = a.completePlaygrounds
+	cmd.ValidArgsFunction = a.completePlaygrounds("")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		c, err := a.client()
@@ -102,7 +101,7 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 		a.say(false, "\nThe play may have been started nevertheless: see labctl playground list")
 	}
 	if err != nil {
-		return a.refusedManifest(err, source)
+		return a.refusedManifest(err, source, nothingStarted)
 	}
 	if o.title != "" && p.Title != o.title { // a labd that does not know our addition
 		if _, err := c.Act(ctx, p.ID, api.Action{Action: api.ActionSetTitle, Title: o.title}); err != nil {
@@ -223,7 +222,8 @@ func fill(req *api.StartPlay, m *manifest.Manifest) error {
 
 // refusedManifest prints the problems that labd found, at their places in the
 // file if there is one.
-func (a *App) refusedManifest(err error, m *manifest.Manifest) error {
+// Then ends the message.
+func (a *App) refusedManifest(err error, m *manifest.Manifest, then string) error {
 	var refusal *client.Refusal
 	if !errors.As(err, &refusal) || len(refusal.Reason.Problems) == 0 {
 		return err
@@ -245,7 +245,7 @@ func (a *App) refusedManifest(err error, m *manifest.Manifest) error {
 			errs++
 		}
 	}
-	return problemsError(errs, nothingStarted)
+	return problemsError(errs, then)
 }
 
 // consent asks before somebody else's playground is started.
@@ -269,13 +269,9 @@ func (a *App) consent(ctx context.Context, c *client.Client, req *api.StartPlay)
 	if _, ok := terminalOf(a.In); !ok {
 		return fmt.Errorf("playground %q belongs to somebody else: look at it, then start it with --safety-disclaimer-consent", pg.Name)
 	}
-	fmt.Fprintf(a.Err, "Playground %s belongs to somebody else and runs their code on your machines.\nStart it? [y/N] ", clean(pg.Name))
-	answer, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("cannot read the answer: %v", err)
-	}
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return errors.New("nothing was started")
+	ok, err := a.confirm(fmt.Sprintf("Playground %s belongs to somebody else and runs their code on your machines.\nStart it?", pg.Name))
+	if err != nil || !ok {
+		return orNothing(err, "nothing was started")
 	}
 	req.SafetyDisclaimerConsent = true
 	return nil

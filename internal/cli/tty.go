@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -29,6 +33,25 @@ func (t tty) size() (rows, cols int) {
 		return unknownRows, unknownCols
 	}
 	return rows, cols
+}
+
+// confirm asks a person; anything but yes is no.
+func (a *App) confirm(question string) (bool, error) {
+	fmt.Fprintf(a.Err, "%s [y/N] ", clean(question))
+	answer, err := bufio.NewReader(a.In).ReadString('\n')
+	if err != nil {
+		return false, fmt.Errorf("cannot read the answer: %v", err)
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", nil
+}
+
+// orNothing is err, or what a no means.
+func orNothing(err error, nothing string) error {
+	if err != nil {
+		return err
+	}
+	return errors.New(nothing)
 }
 
 // raw hands every key to the machine, Ctrl-C included, until restore.

@@ -51,6 +51,8 @@ type Machines interface {
 type Options struct {
 	Store  *store.Store
 	Bender Bender
+	// Budget is what one play may have; the zero Budget is all the host has.
+	Budget Budget
 	// Facts of this host for a plan, without the uplink index.
 	Facts func(ctx context.Context) (plan.Facts, error)
 	// Uplinks returns what tells whether somebody on this host uses an index.
@@ -68,8 +70,8 @@ type Options struct {
 // Control implements what internal/server asks for.
 type Control struct {
 	opts  Options
-	bases map[string]*manifest.Manifest
-	names []string
+	bases map[string]template
+	names []string // of the bases
 	// starting makes choosing an uplink index and recording it one act.
 	starting sync.Mutex
 }
@@ -82,54 +84,29 @@ func New(opts Options) (*Control, error) {
 	if opts.Random == nil {
 		opts.Random = rand.Reader
 	}
-	c := &Control{opts: opts, bases: make(map[string]*manifest.Manifest)}
+	c := &Control{opts: opts, bases: make(map[string]template)}
 	for _, name := range opts.Bases() {
 		data, err := opts.ReadBase(name)
 		if err != nil {
 			return nil, err
 		}
-		m, problems := manifest.Parse(name+".yaml", data)
-		if err := problems.Err(); err != nil {
-			return nil, fmt.Errorf("cannot read base playground %q: %w", name, err)
+		t, err := official(name, data)
+		if err != nil {
+			return nil, err
 		}
-		c.bases[name] = m
+		c.bases[name] = t
 		c.names = append(c.names, name)
 	}
 	return c, nil
 }
 
-// Playgrounds lists the official playgrounds; there are no others yet.
-func (c *Control) Playgrounds(_ context.Context, _ api.Me, filter string) ([]api.Playground, error) {
-	list := []api.Playground{}
-	if filter != "" && filter != "base" {
-		return list, nil
-	}
-	for _, name := range c.names {
-		p, err := wirePlayground(c.bases[name])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, p)
-	}
-	return list, nil
-}
-
-// Playground returns an official playground.
-func (c *Control) Playground(_ context.Context, _ api.Me, name string, _ bool) (api.Playground, error) {
-	m, ok := c.bases[name]
-	if !ok {
-		return api.Playground{}, api.Errorf(api.NotFound, "there is no playground %q", name)
-	}
-	return wirePlayground(m)
-}
-
 // Start plans a play, records it and hands it to bender.
 func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (api.Play, error) {
-	base, ok := c.bases[req.Playground]
-	if !ok {
-		return api.Play{}, api.Errorf(api.NotFound, "there is no playground %q", req.Playground)
+	t, err := c.startable(ctx, user, req)
+	if err != nil {
+		return api.Play{}, err
 	}
-	effective, chosen, warnings, err := effective(base, req)
+	effective, chosen, warnings, err := effective(t.manifest, req)
 	if err != nil {
 		return api.Play{}, err
 	}
@@ -143,6 +120,7 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 		return api.Play{}, err
 	}
 	facts.Conditions = chosen
+	facts = c.budget(req).bound(facts)
 	taken, err := c.opts.Uplinks(ctx)
 	if err != nil {
 		return api.Play{}, fmt.Errorf("cannot start a play: %w", err)
@@ -177,6 +155,9 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	}
 	if err := c.opts.Bender.Start(ctx, *planned, secrets); err != nil {
 		return api.Play{}, errors.Join(err, c.opts.Store.DeletePlay(context.WithoutCancel(ctx), id))
+	}
+	if err := c.opts.Store.RecordUse(ctx, req.Playground, user.ID, now); err != nil {
+		return api.Play{}, err
 	}
 	p, err := c.view(row)
 	p.Warnings = warnings

@@ -97,7 +97,7 @@ type lab struct {
 	token  control.Credentials
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T, changes ...func(o *control.Options)) *lab {
 	t.Helper()
 	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"))
 	if err != nil {
@@ -105,7 +105,7 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	l := &lab{bender: &fakeBender{plays: map[play.ID]bender.Record{}, changes: make(chan struct{}, 1)}, store: s, clock: now}
-	l.Control, err = control.New(control.Options{
+	opts := control.Options{
 		Store: s, Bender: l.bender, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
 		Facts: func(context.Context) (plan.Facts, error) {
 			return plan.Facts{Backends: map[string]plan.BackendFacts{"qemu": {MaxDrives: 24, MaxNICs: 5}}, Kernels: []string{"6.1"}}, nil
@@ -118,7 +118,11 @@ func newLab(t *testing.T) *lab {
 			return nil
 		},
 		Now: func() time.Time { return l.clock },
-	})
+	}
+	for _, change := range changes {
+		change(&opts)
+	}
+	l.Control, err = control.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ func Inherit(base, partial *Manifest) (*Manifest, Problems) {
 	if pg.InitConditions == nil || pg.InitConditions.Values == nil {
 		pg.InitConditions = from.InitConditions
 	}
+	dropEmptyConditions(pg)
 	if pg.Machines == nil {
 		pg.Machines = cloneMachines(from.Machines)
 	} else {
@@ -67,6 +68,20 @@ func Inherit(base, partial *Manifest) (*Manifest, Problems) {
 	return &m, append(foreignMachines(base, partial), Validate(&m, Effective)...).sorted()
 }
 
+// Derive is Inherit for a new playground: title, access lists and the other
+// fields that such a manifest must bring are asked for, too.
+func Derive(base, partial *Manifest) (*Manifest, Problems) {
+	problems := Validate(partial, Create)
+	m, more := Inherit(base, partial)
+	for _, p := range more {
+		known := slices.ContainsFunc(problems, func(q Problem) bool { return q.Path == p.Path && q.Message == p.Message })
+		if !known {
+			problems = append(problems, p)
+		}
+	}
+	return m, problems.sorted()
+}
+
 // Replace is Inherit for an update: the complete manifest stands alone, and
 // the base only says which machines there may be and what the default tabs are.
 func Replace(base, complete *Manifest) (*Manifest, Problems) {
@@ -76,6 +91,7 @@ func Replace(base, complete *Manifest) (*Manifest, Problems) {
 	pg.Machines = cloneMachines(pg.Machines)
 	pg.InitTasks = maps.Clone(pg.InitTasks)
 	pg.Tabs = slices.Clone(pg.Tabs)
+	dropEmptyConditions(pg)
 	if len(pg.Networks) == 0 && pg.Networks != nil {
 		pg.Networks = slices.Clone(base.Playground.Networks)
 	}
@@ -86,6 +102,14 @@ func Replace(base, complete *Manifest) (*Manifest, Problems) {
 		problems = append(problems, Validate(&m, Effective).Errors()...)
 	}
 	return &m, problems.sorted()
+}
+
+// dropEmptyConditions makes "{}", which is how clients send that there are no
+// conditions, the same as no field.
+func dropEmptyConditions(pg *Playground) {
+	if pg.InitConditions != nil && pg.InitConditions.Values == nil {
+		pg.InitConditions = nil
+	}
 }
 
 func foreignMachines(base, m *Manifest) Problems {

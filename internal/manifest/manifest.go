@@ -8,7 +8,7 @@
 //	bytes ─Parse▶ Manifest ─Inherit(base)▶ effective Manifest ─▶ plan.Make
 //
 // In every list and map, nil means "absent" (comes from the base) and empty
-// means "none".
+// means "none". YAML and JSON both keep them apart.
 package manifest
 
 // Kind is the only value of a manifest's kind.
@@ -79,7 +79,7 @@ type Manifest struct {
 	Base        string     `yaml:"base" json:"base,omitempty"`
 	Title       string     `yaml:"title" json:"title,omitempty"`
 	Description string     `yaml:"description" json:"description,omitempty"`
-	Categories  []string   `yaml:"categories" json:"categories,omitempty"`
+	Categories  []string   `yaml:"categories" json:"categories,omitzero"`
 	Markdown    string     `yaml:"markdown" json:"markdown,omitempty"`
 	Cover       string     `yaml:"cover" json:"cover,omitempty"`
 	Playground  Playground `yaml:"playground" json:"playground"`
@@ -90,13 +90,13 @@ type Manifest struct {
 
 // Playground is the part that becomes machines.
 type Playground struct {
-	Networks       []Network           `yaml:"networks" json:"networks,omitempty"`
-	Machines       []Machine           `yaml:"machines" json:"machines,omitempty"`
-	Tabs           []Tab               `yaml:"tabs" json:"tabs,omitempty"`
-	InitTasks      map[string]InitTask `yaml:"initTasks" json:"initTasks,omitempty"`
+	Networks       []Network           `yaml:"networks" json:"networks,omitzero"`
+	Machines       []Machine           `yaml:"machines" json:"machines,omitzero"`
+	Tabs           []Tab               `yaml:"tabs" json:"tabs,omitzero"`
+	InitTasks      map[string]InitTask `yaml:"initTasks" json:"initTasks,omitzero"`
 	InitConditions *InitConditions     `yaml:"initConditions" json:"initConditions,omitempty"`
 	RegistryAuth   string              `yaml:"registryAuth" json:"registryAuth,omitempty"`
-	PortForwards   []PortForward       `yaml:"portForwards" json:"portForwards,omitempty"`
+	PortForwards   []PortForward       `yaml:"portForwards" json:"portForwards,omitzero"`
 	AccessControl  *AccessControl      `yaml:"accessControl" json:"accessControl,omitempty"`
 	// Access is the old form of AccessControl; Parse converts it.
 	Access *Access `yaml:"access" json:"-"`
@@ -113,13 +113,13 @@ type Network struct {
 // Machine is one virtual machine.
 type Machine struct {
 	Name         string         `yaml:"name" json:"name"`
-	Users        []User         `yaml:"users" json:"users,omitempty"`
+	Users        []User         `yaml:"users" json:"users,omitzero"`
 	Backend      string         `yaml:"backend" json:"backend,omitempty"`
 	Kernel       *Kernel        `yaml:"kernel" json:"kernel,omitempty"`
-	Drives       []Drive        `yaml:"drives" json:"drives,omitempty"`
+	Drives       []Drive        `yaml:"drives" json:"drives,omitzero"`
 	Network      MachineNetwork `yaml:"network" json:"network"`
 	Resources    *Resources     `yaml:"resources" json:"resources,omitempty"`
-	StartupFiles []StartupFile  `yaml:"startupFiles" json:"startupFiles,omitempty"`
+	StartupFiles []StartupFile  `yaml:"startupFiles" json:"startupFiles,omitzero"`
 	NoSSH        bool           `yaml:"noSSH" json:"noSSH,omitempty"`
 }
 
@@ -156,7 +156,7 @@ type Snapshot struct {
 
 // MachineNetwork is a machine's side of the networks.
 type MachineNetwork struct {
-	Interfaces []Interface `yaml:"interfaces" json:"interfaces,omitempty"`
+	Interfaces []Interface `yaml:"interfaces" json:"interfaces,omitzero"`
 }
 
 // Interface is one NIC; Address may carry a mask.
@@ -203,10 +203,10 @@ type InitTask struct {
 	Init           bool        `yaml:"init" json:"init,omitempty"`
 	Machine        string      `yaml:"machine" json:"machine,omitempty"`
 	User           string      `yaml:"user" json:"user,omitempty"`
-	Needs          []string    `yaml:"needs" json:"needs,omitempty"`
+	Needs          []string    `yaml:"needs" json:"needs,omitzero"`
 	Run            string      `yaml:"run" json:"run,omitempty"`
 	TimeoutSeconds int         `yaml:"timeout_seconds" json:"timeout_seconds,omitempty"`
-	Conditions     []Condition `yaml:"conditions" json:"conditions,omitempty"`
+	Conditions     []Condition `yaml:"conditions" json:"conditions,omitzero"`
 	Status         int         `yaml:"status" json:"status,omitempty"`
 }
 
@@ -218,14 +218,14 @@ type Condition struct {
 
 // InitConditions are the choices a person makes at the start.
 type InitConditions struct {
-	Values []InitCondition `yaml:"values" json:"values,omitempty"`
+	Values []InitCondition `yaml:"values" json:"values,omitzero"`
 }
 
 // InitCondition is one choice.
 type InitCondition struct {
 	Key             string   `yaml:"key" json:"key"`
 	Default         string   `yaml:"default" json:"default,omitempty"`
-	Options         []string `yaml:"options" json:"options,omitempty"`
+	Options         []string `yaml:"options" json:"options,omitzero"`
 	Nullable        bool     `yaml:"nullable" json:"nullable,omitempty"`
 	Placeholder     string   `yaml:"placeholder" json:"placeholder,omitempty"`
 	ValidationRegex string   `yaml:"validationRegex" json:"validationRegex,omitempty"`
@@ -244,9 +244,9 @@ type PortForward struct {
 
 // AccessControl lists the principals that may list, read and start.
 type AccessControl struct {
-	CanList  []string `yaml:"canList" json:"canList,omitempty"`
-	CanRead  []string `yaml:"canRead" json:"canRead,omitempty"`
-	CanStart []string `yaml:"canStart" json:"canStart,omitempty"`
+	CanList  []string `yaml:"canList" json:"canList,omitzero"`
+	CanRead  []string `yaml:"canRead" json:"canRead,omitzero"`
+	CanStart []string `yaml:"canStart" json:"canStart,omitzero"`
 }
 
 // Access is the old form of AccessControl: "private" or "public".

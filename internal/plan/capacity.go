@@ -37,13 +37,20 @@ func (p *planner) resources(machines []manifest.Machine) []share {
 		}
 	}
 	f := p.facts
-	cpus = p.divide(machines, cpus, autoCPUs, minCPUs, f.MaxCPUs, f.PlayCPUs, func(n int) string { return fmt.Sprintf("%d CPUs", n) })
+	cpus = p.divide(machines, cpus, autoCPUs, minCPUs, f.MaxCPUs, f.PlayCPUs, showCPUs)
 	memory = p.divide(machines, memory, autoMemoryMiB, minMemoryMiB, f.MaxMemoryMiB, f.PlayMemoryMiB, func(n int) string { return manifest.FormatSize(int64(n) << 20) })
 	out := make([]share, len(machines))
 	for i := range out {
 		out[i] = share{cpus[i], memory[i]}
 	}
 	return out
+}
+
+func showCPUs(n int) string {
+	if n == 1 {
+		return "1 CPU"
+	}
+	return fmt.Sprintf("%d CPUs", n)
 }
 
 // divide works on one resource: asked is each machine's request, 0 for none.
@@ -72,10 +79,8 @@ func (p *planner) divide(machines []manifest.Machine, asked []int, auto, least, 
 		}
 		got[i] = max(got[i], least)
 	}
-	if sum := total(got); perPlay > 0 && sum > perPlay {
-		for i := range got {
-			got[i] = max(int(int64(got[i])*int64(perPlay)/int64(sum)), least)
-		}
+	if perPlay > 0 && total(got) > perPlay {
+		got = scale(got, perPlay, least)
 	}
 	for i := range got {
 		if asked[i] > 0 && got[i] != asked[i] {
@@ -85,6 +90,41 @@ func (p *planner) divide(machines []manifest.Machine, asked []int, auto, least, 
 			}
 			p.note("machine %q asks for %s and gets %s: %s", machines[i].Name, show(asked[i]), show(got[i]), limit)
 		}
+	}
+	return got
+}
+
+// scale shares out a limit in proportion to what is wanted, which is more. What
+// rounding leaves goes to the largest fractions. Nobody gets less than least,
+// even if the limit is too small for that; the others pay for it.
+func scale(want []int, limit, least int) []int {
+	got := slices.Clone(want)
+	var rest []int // those above their least
+	for i := range want {
+		if got[i] = min(want[i], least); want[i] > least {
+			rest = append(rest, i)
+		}
+	}
+	for len(rest) > 0 {
+		room, sum := limit-total(got), 0
+		for _, i := range rest {
+			room, sum = room+got[i], sum+want[i]
+		}
+		above := slices.DeleteFunc(slices.Clone(rest), func(i int) bool { return want[i]*room <= least*sum })
+		if len(above) < len(rest) {
+			rest = above
+			continue
+		}
+		left := room
+		for _, i := range rest {
+			got[i] = want[i] * room / sum
+			left -= got[i]
+		}
+		slices.SortStableFunc(rest, func(a, b int) int { return cmp.Compare(want[b]*room%sum, want[a]*room%sum) })
+		for _, i := range rest[:left] { // fewer than rest has
+			got[i]++
+		}
+		break
 	}
 	return got
 }

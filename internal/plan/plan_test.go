@@ -189,11 +189,24 @@ func TestResources(t *testing.T) {
 			"machine \"m0\" asks for 3 CPUs and gets 2 CPUs: a machine may have 2 CPUs\nmachine \"m0\" asks for 4608MiB and gets 4GiB: a machine may have 4GiB"},
 		{"exactly the play's limit", []*manifest.Resources{ask(5, "8GiB"), ask(5, "8GiB")}, plan.Facts{PlayCPUs: 10, PlayMemoryMiB: 16384}, "5/8192 5/8192", ""},
 		{"above the play's limit", []*manifest.Resources{ask(6, "12GiB"), ask(2, "4GiB")}, plan.Facts{PlayCPUs: 4, PlayMemoryMiB: 8192}, "3/6144 1/2048",
-			"machine \"m0\" asks for 6 CPUs and gets 3 CPUs: a play may have 4 CPUs\nmachine \"m1\" asks for 2 CPUs and gets 1 CPUs: a play may have 4 CPUs\n" +
+			"machine \"m0\" asks for 6 CPUs and gets 3 CPUs: a play may have 4 CPUs\nmachine \"m1\" asks for 2 CPUs and gets 1 CPU: a play may have 4 CPUs\n" +
 				"machine \"m0\" asks for 12GiB and gets 6GiB: a play may have 8GiB\nmachine \"m1\" asks for 4GiB and gets 2GiB: a play may have 8GiB"},
 		{"automatic shares of what is left", []*manifest.Resources{ask(2, "2GiB"), nil, nil}, plan.Facts{PlayCPUs: 5, PlayMemoryMiB: 4096}, "2/2048 1/1024 1/1024", ""},
-		{"nothing is left", []*manifest.Resources{ask(4, "4GiB"), nil}, plan.Facts{PlayCPUs: 4, PlayMemoryMiB: 4096}, "3/3971 1/128",
-			"machine \"m0\" asks for 4 CPUs and gets 3 CPUs: a play may have 4 CPUs\nmachine \"m0\" asks for 4GiB and gets 3971MiB: a play may have 4GiB"},
+		{"nothing is left", []*manifest.Resources{ask(4, "4GiB"), nil}, plan.Facts{PlayCPUs: 4, PlayMemoryMiB: 4096}, "3/3968 1/128",
+			"machine \"m0\" asks for 4 CPUs and gets 3 CPUs: a play may have 4 CPUs\nmachine \"m0\" asks for 4GiB and gets 3968MiB: a play may have 4GiB"},
+		{"one above the play's limit", []*manifest.Resources{ask(3, "4GiB"), ask(2, "4097MiB")}, plan.Facts{PlayCPUs: 4, PlayMemoryMiB: 8192}, "2/4096 2/4096",
+			"machine \"m0\" asks for 3 CPUs and gets 2 CPUs: a play may have 4 CPUs\nmachine \"m1\" asks for 4097MiB and gets 4GiB: a play may have 8GiB"},
+		{"rounding leaves nothing unused", []*manifest.Resources{ask(2, "4GiB"), ask(2, "4GiB"), ask(2, "4GiB")}, plan.Facts{PlayCPUs: 5, PlayMemoryMiB: 8192}, "2/2731 2/2731 1/2730",
+			"machine \"m2\" asks for 2 CPUs and gets 1 CPU: a play may have 5 CPUs\n" +
+				"machine \"m0\" asks for 4GiB and gets 2731MiB: a play may have 8GiB\nmachine \"m1\" asks for 4GiB and gets 2731MiB: a play may have 8GiB\nmachine \"m2\" asks for 4GiB and gets 2730MiB: a play may have 8GiB"},
+		{"both limits", []*manifest.Resources{ask(8, "16GiB"), ask(2, "2GiB"), ask(2, "2GiB")}, plan.Facts{MaxCPUs: 4, MaxMemoryMiB: 8192, PlayCPUs: 4, PlayMemoryMiB: 6144}, "2/4096 1/1024 1/1024",
+			"machine \"m0\" asks for 8 CPUs and gets 2 CPUs: a play may have 4 CPUs\nmachine \"m1\" asks for 2 CPUs and gets 1 CPU: a play may have 4 CPUs\nmachine \"m2\" asks for 2 CPUs and gets 1 CPU: a play may have 4 CPUs\n" +
+				"machine \"m0\" asks for 16GiB and gets 4GiB: a play may have 6GiB\nmachine \"m1\" asks for 2GiB and gets 1GiB: a play may have 6GiB\nmachine \"m2\" asks for 2GiB and gets 1GiB: a play may have 6GiB"},
+		{"the small ones keep their least", []*manifest.Resources{ask(8, "16GiB"), ask(1, "128MiB"), ask(1, "128MiB")}, plan.Facts{PlayCPUs: 4, PlayMemoryMiB: 1024}, "2/768 1/128 1/128",
+			"machine \"m0\" asks for 8 CPUs and gets 2 CPUs: a play may have 4 CPUs\nmachine \"m0\" asks for 16GiB and gets 768MiB: a play may have 1GiB"},
+		{"too small for all", []*manifest.Resources{ask(4, "4GiB"), ask(4, "4GiB"), ask(4, "4GiB")}, plan.Facts{PlayCPUs: 2, PlayMemoryMiB: 256}, "1/128 1/128 1/128",
+			"machine \"m0\" asks for 4 CPUs and gets 1 CPU: a play may have 2 CPUs\nmachine \"m1\" asks for 4 CPUs and gets 1 CPU: a play may have 2 CPUs\nmachine \"m2\" asks for 4 CPUs and gets 1 CPU: a play may have 2 CPUs\n" +
+				"machine \"m0\" asks for 4GiB and gets 128MiB: a play may have 256MiB\nmachine \"m1\" asks for 4GiB and gets 128MiB: a play may have 256MiB\nmachine \"m2\" asks for 4GiB and gets 128MiB: a play may have 256MiB"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -49,6 +49,26 @@ func getPlayground(s *Server, c *call) (any, error) {
 	return s.Playgrounds.Playground(c.Context(), c.user, c.PathValue("name"), c.URL.Query().Get("format") == "extended")
 }
 
+func createPlayground(s *Server, c *call) (any, error) {
+	req, err := decode[api.CreatePlayground](c)
+	if err != nil {
+		return nil, err
+	}
+	return s.Playgrounds.CreatePlayground(c.Context(), c.user, req)
+}
+
+func updatePlayground(s *Server, c *call) (any, error) {
+	spec, err := decode[api.PlaygroundSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	return s.Playgrounds.UpdatePlayground(c.Context(), c.user, c.PathValue("name"), spec)
+}
+
+func removePlayground(s *Server, c *call) (any, error) {
+	return struct{}{}, s.Playgrounds.RemovePlayground(c.Context(), c.user, c.PathValue("name"))
+}
+
 func listPlays(s *Server, c *call) (any, error) {
 	return orEmpty(s.Plays.List(c.Context(), c.user, c.URL.Query().Get("persistent") == "true"))
 }

@@ -57,6 +57,7 @@ func TestEveryUserRouteWantsCredentials(t *testing.T) {
 	for _, rt := range []struct{ method, path string }{
 		{"GET", "/api/auth/me?authenticate=true"}, {"DELETE", "/api/sessions/s1"}, {"GET", "/api/sessions/s1"},
 		{"GET", "/api/playgrounds"}, {"GET", "/api/playgrounds/flexbox"},
+		{"POST", "/api/playgrounds"}, {"PUT", "/api/playgrounds/flexbox"}, {"DELETE", "/api/playgrounds/flexbox"},
 		{"GET", "/api/plays"}, {"POST", "/api/plays"}, {"GET", "/api/plays/" + string(id)},
 		{"POST", "/api/plays/" + string(id) + "/actions"}, {"GET", "/api/plays/" + string(id) + "/tasks"},
 		{"POST", "/api/plays/" + string(id) + "/conns"}, {"POST", "/api/plays/" + string(id) + "/tunnels"},

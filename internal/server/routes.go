@@ -41,7 +41,10 @@ var routes = []route{
 	{"GET", "/api/auth/me", user, me, nil},
 
 	{"GET", "/api/playgrounds", user, listPlaygrounds, nil},
+	{"POST", "/api/playgrounds", user, createPlayground, nil},
 	{"GET", "/api/playgrounds/{name}", user, getPlayground, nil},
+	{"PUT", "/api/playgrounds/{name}", user, updatePlayground, nil},
+	{"DELETE", "/api/playgrounds/{name}", user, removePlayground, nil},
 
 	{"GET", "/api/plays", user, listPlays, nil},
 	{"POST", "/api/plays", user, startPlay, nil},

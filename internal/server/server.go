@@ -44,7 +44,9 @@ type Logins interface {
 	PollSession(ctx context.Context, sessionID, token string) (api.Session, error)
 }
 
-// Playgrounds is the catalog.
+// Playgrounds is the catalog. A playground that the user may neither read nor
+// start is NotFound; one that may not be read, started or changed is Forbidden
+// where that is asked for.
 type Playgrounds interface {
 	// Playgrounds lists what the user may list. filter is "" (official),
 	// my-custom, recent, popular, community or base.
@@ -52,6 +54,12 @@ type Playgrounds interface {
 	// Playground returns one by name; extended means the complete effective
 	// definition, what comes from the base included.
 	Playground(ctx context.Context, user api.Me, name string, extended bool) (api.Playground, error)
+	// CreatePlayground makes one from a partial definition over a base, under a
+	// name that begins like the one asked for.
+	CreatePlayground(ctx context.Context, user api.Me, req api.CreatePlayground) (api.Playground, error)
+	// UpdatePlayground replaces the whole definition.
+	UpdatePlayground(ctx context.Context, user api.Me, name string, spec api.PlaygroundSpec) (api.Playground, error)
+	RemovePlayground(ctx context.Context, user api.Me, name string) error
 }
 
 // Plays starts and shows plays.

@@ -87,3 +87,62 @@ func TestAMissingRowIsErrNotFound(t *testing.T) {
 		t.Errorf("deleting what is gone: %v", err)
 	}
 }
+
+func TestPlaygrounds(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "state.db"))
+	ctx := t.Context()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	for _, id := range []string{"u1", "u2"} {
+		if err := s.PutUser(ctx, store.User{ID: id, Name: id, CreatedAt: now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := store.Playground{Name: "a-01234567", Owner: "u1", Base: "flexbox", Manifest: []byte(`{"tabs":[]}`), CreatedAt: now, UpdatedAt: now}
+	if err := s.AddPlayground(ctx, a); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddPlayground(ctx, store.Playground{Name: a.Name, Owner: "u2"}); !errors.Is(err, store.ErrExists) {
+		t.Errorf("the same name again: %v", err)
+	}
+	if err := s.AddPlayground(ctx, store.Playground{Name: "b", Owner: "nobody"}); err == nil || errors.Is(err, store.ErrExists) {
+		t.Errorf("an owner that does not exist: %v", err)
+	}
+	a.Manifest, a.UpdatedAt = []byte(`{}`), now.Add(time.Hour)
+	if err := s.ChangePlayground(ctx, a.Name, a.Manifest, a.UpdatedAt); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ChangePlayground(ctx, "b", nil, now); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a change of nothing: %v", err)
+	}
+	got, err := s.Playground(ctx, a.Name)
+	all, err2 := s.Playgrounds(ctx)
+	if d := cmp.Diff(a, got) + cmp.Diff([]store.Playground{a}, all); d != "" || err != nil || err2 != nil {
+		t.Errorf("%v %v\n%s", err, err2, d)
+	}
+	for owner, want := range map[string]int{"u1": 1, "u2": 0} {
+		if n, err := s.PlaygroundsOf(ctx, owner); n != want || err != nil {
+			t.Errorf("%s has %d, %v", owner, n, err)
+		}
+	}
+	for i, u := range []store.Use{{Playground: a.Name, User: "u1"}, {Playground: "flexbox", User: "u1"}, {Playground: a.Name, User: "u2"}, {Playground: a.Name, User: "u1"}} {
+		if err := s.RecordUse(ctx, u.Playground, u.User, now.Add(time.Duration(i)*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	uses, err := s.Uses(ctx)
+	want := []store.Use{{a.Name, "u1", 2, now.Add(3 * time.Minute)}, {a.Name, "u2", 1, now.Add(2 * time.Minute)}, {"flexbox", "u1", 1, now.Add(time.Minute)}}
+	if d := cmp.Diff(want, uses); d != "" || err != nil {
+		t.Errorf("%v\n%s", err, d)
+	}
+	for range 2 {
+		if err := s.DeletePlayground(ctx, a.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Playground(ctx, a.Name); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("after its end: %v", err)
+	}
+	if uses, err := s.Uses(ctx); len(uses) != 1 || err != nil {
+		t.Errorf("its uses outlived it: %v, %v", uses, err)
+	}
+}

@@ -3,6 +3,7 @@ package servertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"sandlot/api"
@@ -40,6 +41,51 @@ func (l *Lab) Playground(_ context.Context, _ api.Me, name string, _ bool) (api.
 		}
 	}
 	return api.Playground{}, api.Errorf(api.NotFound, "there is no playground %q", name)
+}
+
+// CreatePlayground adds to the catalog, with a suffix as labd adds one.
+func (l *Lab) CreatePlayground(_ context.Context, _ api.Me, req api.CreatePlayground) (api.Playground, error) {
+	if l.Refuse != nil {
+		return api.Playground{}, l.Refuse
+	}
+	pg := playground(req.Name+Suffix, req.PlaygroundSpec)
+	pg.Base = req.Base
+	l.Catalog = append(l.Catalog, pg)
+	return pg, nil
+}
+
+// UpdatePlayground replaces in the catalog.
+func (l *Lab) UpdatePlayground(ctx context.Context, me api.Me, name string, spec api.PlaygroundSpec) (api.Playground, error) {
+	old, err := l.Playground(ctx, me, name, true)
+	if err != nil {
+		return old, err
+	}
+	if l.Refuse != nil {
+		return api.Playground{}, l.Refuse
+	}
+	pg := playground(name, spec)
+	pg.Base = old.Base
+	if err := l.RemovePlayground(ctx, me, name); err != nil {
+		return pg, err
+	}
+	l.Catalog = append(l.Catalog, pg)
+	return pg, nil
+}
+
+// RemovePlayground takes out of the catalog.
+func (l *Lab) RemovePlayground(ctx context.Context, me api.Me, name string) error {
+	_, err := l.Playground(ctx, me, name, false)
+	l.Catalog = slices.DeleteFunc(l.Catalog, func(pg api.Playground) bool { return pg.Name == name })
+	return err
+}
+
+func playground(name string, s api.PlaygroundSpec) api.Playground {
+	return api.Playground{
+		Owner: UserID, Name: name, Title: s.Title, Description: s.Description, Categories: s.Categories,
+		Cover: s.Cover, Markdown: s.Markdown, Networks: s.Networks, Machines: s.Machines, Tabs: s.Tabs,
+		InitTasks: s.InitTasks, InitConditions: s.InitConditions, RegistryAuth: s.RegistryAuth,
+		PortForwards: s.PortForwards, AccessControl: s.AccessControl,
+	}
 }
 
 // Start adds a play with the request's machines, or one called "m1".

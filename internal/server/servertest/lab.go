@@ -26,6 +26,8 @@ const (
 	Session = "s1"
 	Token   = "at1"
 	UserID  = "u-1"
+	// Suffix is what a created playground's name gets.
+	Suffix = "-01234567"
 )
 
 // Lab is the fake. Fields may be changed before a request is made.
