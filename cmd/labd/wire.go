@@ -228,9 +228,11 @@ func probe(ctx context.Context, l layout.Layout, k kernels) (qemu.Verdict, error
 		return qemu.Verdict{}, err
 	}
 	if len(list) > 0 {
-		if p.Kernel, p.Initramfs, err = k.Get(ctx, list[len(list)-1].Version); err != nil {
+		var archives []string
+		if p.Kernel, archives, err = k.Get(ctx, list[len(list)-1].Version, nil); err != nil {
 			return qemu.Verdict{}, err
 		}
+		p.Initramfs = archives[0]
 	}
 	return p.Probe(ctx)
 }
@@ -302,23 +304,34 @@ type kernels struct {
 	labinit string
 }
 
-func (k kernels) Get(_ context.Context, version string) (vm.Kernel, string, error) {
+func (k kernels) Get(_ context.Context, version string, filesystems []string) (vm.Kernel, []string, error) {
 	found, err := k.store.Get(version)
 	if err != nil {
-		return vm.Kernel{}, "", err
+		return vm.Kernel{}, nil, err
 	}
 	labinit, err := os.ReadFile(k.labinit)
 	if err != nil {
-		return vm.Kernel{}, "", fmt.Errorf("cannot read labinit: %w; it is built beside labd, or named by --labinit", err)
+		return vm.Kernel{}, nil, fmt.Errorf("cannot read labinit: %w; it is built beside labd, or named by --labinit", err)
 	}
 	sum := sha256.Sum256(labinit)
-	path := k.layout.SharedInitramfs(found.Key() + "-" + hex.EncodeToString(sum[:8]))
 	boot := vm.Kernel{BzImage: found.BzImage(), VMLinux: found.VMLinux()}
-	if _, err := os.Stat(path); err == nil {
-		return boot, path, nil
+	key := found.Key() + "-" + hex.EncodeToString(sum[:8])
+	archives := []string{k.layout.SharedInitramfs(key)}
+	err = makeOnce(archives[0], func(w io.Writer) error { return initramfs.Shared(w, labinit, found.Modules()) })
+	if err == nil && len(filesystems) > 0 {
+		path := k.layout.SharedInitramfs(key + "-" + strings.Join(filesystems, "-"))
+		archives = append(archives, path)
+		err = makeOnce(path, func(w io.Writer) error { return initramfs.Filesystems(w, found.Modules(), filesystems) })
 	}
-	err = writeFile(path, func(w io.Writer) error { return initramfs.Shared(w, labinit, found.Modules()) })
-	return boot, path, err
+	return boot, archives, err
+}
+
+// makeOnce writes a file that stays as it is once it is there.
+func makeOnce(path string, write func(w io.Writer) error) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return writeFile(path, write)
 }
 
 // writeFile writes a file whole or not at all.

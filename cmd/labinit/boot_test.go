@@ -76,19 +76,30 @@ func tinyImage(t *testing.T, dir string) string {
 	return disk
 }
 
+type disk struct {
+	file     string
+	readOnly bool
+}
+
 // startVM boots QEMU and returns the path of the agent's socket and a channel
 // with QEMU's end.
-func startVM(t *testing.T, dir, kernel, initrd, disk string) (socket string, exited <-chan error) {
+func startVM(t *testing.T, dir, kernel, initrd string, disks ...disk) (socket string, exited <-chan error) {
 	socket = filepath.Join(labtest.SocketDir(t), "agent")
 	console := filepath.Join(dir, "console")
 	cmd := exec.Command("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "256",
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "file:"+console,
 		"-kernel", filepath.Join(kernel, "vmlinux"), "-initrd", initrd,
 		"-append", "console=ttyS0 quiet loglevel=3 net.ifnames=0 panic=1",
-		"-drive", "file="+disk+",format=raw,if=none,id=d0", "-device", "virtio-blk-pci,drive=d0",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=a,path="+socket+",server=on,wait=off",
 		"-device", "virtserialport,chardev=a,name="+wire.PortName,
 		"-netdev", "user,id=n,restrict=on", "-device", "virtio-net-pci,netdev=n,romfile=,mac="+mac)
+	for i, d := range disks {
+		drive := fmt.Sprintf("file=%s,format=raw,if=none,id=d%d", d.file, i)
+		if d.readOnly {
+			drive += ",readonly=on"
+		}
+		cmd.Args = append(cmd.Args, "-drive", drive, "-device", fmt.Sprintf("virtio-blk-pci,drive=d%d", i))
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
@@ -108,6 +119,44 @@ func startVM(t *testing.T, dir, kernel, initrd, disk string) (socket string, exi
 	return socket, done
 }
 
+func buildLabinit(t *testing.T, dir string) []byte {
+	labinit := filepath.Join(dir, "labinit")
+	build(t, ".", labinit)
+	binary, err := os.ReadFile(labinit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// bootVM starts a machine with this configuration and returns its agent and a
+// channel with QEMU's end.
+func bootVM(t *testing.T, dir, kernel string, labinit []byte, config wire.Config, filesystems []string, disks ...disk) (*session.Agent, <-chan error) {
+	var image bytes.Buffer
+	modules := filepath.Join(kernel, "modules")
+	err := initramfs.Shared(&image, labinit, modules)
+	if err == nil && len(filesystems) > 0 {
+		err = initramfs.Filesystems(&image, modules, filesystems)
+	}
+	if err == nil {
+		err = initramfs.Machine(&image, config)
+	}
+	initrd := filepath.Join(dir, "initrd")
+	if err == nil {
+		err = os.WriteFile(initrd, image.Bytes(), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, exited := startVM(t, dir, kernel, initrd, disks...)
+	agent := session.New(func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	})
+	t.Cleanup(func() { agent.Close() })
+	return agent, exited
+}
+
 // One machine of an image that holds no init and nothing of ours: it boots to
 // the agent with its identity, survives a reboot in process with that identity
 // and the channel, and powers off.
@@ -118,12 +167,7 @@ func TestBoot(t *testing.T) {
 		t.Fatalf("set %s to a directory with vmlinux and modules", kernelEnv)
 	}
 	dir := t.TempDir()
-	labinit := filepath.Join(dir, "labinit")
-	build(t, ".", labinit)
-	binary, err := os.ReadFile(labinit)
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := buildLabinit(t, dir)
 	private, public := newKey(t)
 	config := wire.Config{
 		Hostname: "m1", MachineID: strings.Repeat("ab", 16), Nameserver: "10.0.2.3",
@@ -137,23 +181,7 @@ func TestBoot(t *testing.T) {
 		},
 		Seed: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 	}
-	var image bytes.Buffer
-	if err := initramfs.Shared(&image, binary, filepath.Join(kernel, "modules")); err != nil {
-		t.Fatal(err)
-	}
-	if err := initramfs.Machine(&image, config); err != nil {
-		t.Fatal(err)
-	}
-	initrd := filepath.Join(dir, "initrd")
-	if err := os.WriteFile(initrd, image.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	socket, exited := startVM(t, dir, kernel, initrd, tinyImage(t, dir))
-	agent := session.New(func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	})
-	defer agent.Close()
+	agent, exited := bootVM(t, dir, kernel, binary, config, nil, disk{file: tinyImage(t, dir)})
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	first := inspect(t, ctx, agent, public)
@@ -236,7 +264,7 @@ func inspect(t *testing.T, ctx context.Context, a *session.Agent, public string)
 		}
 	}
 	var size int
-	fmt.Sscan(run(t, ctx, a, "root", "size"), &size)
+	fmt.Sscan(run(t, ctx, a, "root", "size", "/"), &size)
 	if size < 200 {
 		t.Errorf("the root filesystem has %d MiB: it was not grown to the drive", size)
 	}

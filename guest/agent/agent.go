@@ -24,6 +24,8 @@ import (
 type Options struct {
 	Init  string `json:"init"` // what became process 1
 	NoSSH bool   `json:"noSSH,omitempty"`
+	// Problem is what labinit could not set up, a line each; "" if nothing.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Agent serves requests. Use New; a field may be changed before Serve.

@@ -110,6 +110,9 @@ func (a *Agent) Observe(ctx context.Context) {
 			return
 		}
 	}
+	if a.Problem != "" {
+		a.events.post(wire.Event{Kind: wire.EventProblem, Detail: a.Problem})
+	}
 	a.events.post(wire.Event{Kind: wire.EventBooted, Detail: a.info().BootID})
 	if a.NoSSH {
 		return

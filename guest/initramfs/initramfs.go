@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cavaliergopher/cpio"
@@ -42,11 +43,12 @@ func Shared(w io.Writer, labinit []byte, modules string) error {
 	return a.close()
 }
 
-// Filesystem writes an archive with the modules of one more filesystem ("xfs",
-// "btrfs"), for a machine whose root drive has it. They are not in the shared
-// archive because they would triple its size, which every boot unpacks.
-func Filesystem(w io.Writer, modules, kind string) error {
-	mods, err := resolveModules(modules, []string{kind})
+// Filesystems writes an archive with the modules of more filesystems ("xfs",
+// "btrfs", "overlay"), for machines that mount them. They are not in the
+// shared archive because they would triple its size, which every boot unpacks.
+func Filesystems(w io.Writer, modules string, kinds []string) error {
+	// btrfs asks for its checksum by name: crc32c_generic before Linux 6.17.
+	mods, err := resolveModules(modules, append(slices.Clone(kinds), "crc32c_cryptoapi"))
 	if err != nil {
 		return fmt.Errorf("cannot build initramfs: %v", err)
 	}

@@ -184,7 +184,7 @@ func TestFilesystemArchive(t *testing.T) {
 	if files := unpack(t, b.Bytes()); files["sandlot/modules/xfs.ko"].header != nil {
 		t.Error("every machine carries xfs")
 	}
-	if err := Filesystem(&b, dir, "xfs"); err != nil {
+	if err := Filesystems(&b, dir, []string{"xfs"}); err != nil {
 		t.Fatal(err)
 	}
 	files := unpack(t, b.Bytes())

@@ -4,8 +4,8 @@
 // network and files are as configured, with the agent running and the image's
 // own init as process 1.
 //
-//	kernel ─▶ mount /proc /sys /dev ─▶ modules ─▶ root drive ─▶ identity ─▶ agent ─▶ image's init
-//	                                         └──▶ network ───────┘
+//	kernel ─▶ mount /proc /sys /dev ─▶ modules ─▶ drives ─▶ identity ─▶ agent ─▶ image's init
+//	                                         └──▶ network ───┘
 package labinit
 
 import (
@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandlot/guest/agent"
 	"sandlot/guest/initramfs/list"
 	"sandlot/guest/wire"
 )
@@ -130,25 +131,29 @@ func boot(start time.Time) error {
 	if err := mountInRoot(root); err != nil {
 		return err
 	}
-	warn(writeIdentity(root, config))
+	var problems []error
+	note := func(err error) {
+		warn(err)
+		problems = append(problems, err)
+	}
+	// Before any file is written: some belong on these drives.
+	note(mountDrives(mods, root, config.Mounts))
+	note(growUnmounted(mods, config.Grow))
+	trace("drives mounted")
+	note(writeIdentity(root, config))
 	trace("identity")
-	warn(<-network)
+	note(<-network)
 	trace("network")
 	if err := installAgent(config); err != nil {
 		warn(fmt.Errorf("cannot install agent: %v", err))
 	}
-	warn(<-grown)
+	note(<-grown)
 	trace("root grown")
 	if err := switchRoot(); err != nil {
 		return err
 	}
-	// After the change of root, so that the kernel finds the image's own
-	// modprobe for a filesystem whose module is not in the initramfs.
-	for _, m := range config.Mounts {
-		warn(mountDrive(mods, tree{"/"}, m))
-	}
 	init := findInit(tree{"/"})
-	warn(startAgent(init, config.NoSSH))
+	warn(startAgent(agent.Options{Init: init, NoSSH: config.NoSSH, Problem: problemText(errors.Join(problems...))}))
 	trace("agent started")
 	if init == "" {
 		say("the image has no init; keeping the machine alive without one")
@@ -158,6 +163,15 @@ func boot(start time.Time) error {
 		return fmt.Errorf("cannot start %s: %v", init, err)
 	}
 	return nil
+}
+
+// problemText is what the host is told, a line for each problem.
+func problemText(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), wire.MaxProblem)], "")
 }
 
 // traced tells whether "sandlot.trace" is on the kernel command line: then

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -233,7 +234,7 @@ func TestIdentityTwice(t *testing.T) {
 func TestIdentityOfBareImage(t *testing.T) {
 	root := image(t, nil)
 	err := writeIdentity(root, wire.Config{Hostname: "m1", Nameserver: "10.0.0.1", Users: []wire.User{{Name: "nobody-here", AuthorizedKeys: []string{"k"}}}})
-	if err == nil || !strings.Contains(err.Error(), `the image has no user "nobody-here"`) {
+	if err == nil || !strings.Contains(err.Error(), `the image has no user "nobody-here", it has root; correct the machine's users or add it to the image`) {
 		t.Errorf("error is %v", err)
 	}
 	want := blockBegin + "\n127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 m1\n" + blockEnd + "\n"
@@ -308,7 +309,7 @@ func TestStartupFiles(t *testing.T) {
 		id := &identity{tree: root, config: wire.Config{StartupFiles: files}}
 		id.accounts = accounts.ParsePasswd(content(t, root, "/etc/passwd"))
 		id.groups = accounts.ParseGroup(content(t, root, "/etc/group"))
-		return id.startupFiles()
+		return errors.Join(id.wholeFiles(), id.appendedFiles())
 	}
 	t.Run("appends keep owner and mode", func(t *testing.T) {
 		root := image(t, debian(t))

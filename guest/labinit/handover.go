@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -46,8 +48,8 @@ func installAgent(config wire.Config) error {
 // runs in a session of its own, logs to the kernel's buffer (a getty hangs up
 // the console), and its name starts with "@", which spares it from systemd's
 // last killing spree (systemd.io/ROOT_STORAGE_DAEMONS).
-func startAgent(init string, noSSH bool) error {
-	options, err := json.Marshal(agent.Options{Init: init, NoSSH: noSSH})
+func startAgent(o agent.Options) error {
+	options, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
@@ -147,15 +149,32 @@ func startSSHD() int {
 
 func shutDown(how int) {
 	unix.Kill(-1, unix.SIGTERM)
-	// Reaping tells when everybody but the agent, which ignores the signal,
-	// is gone; two seconds are what a person would wait.
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err == unix.ECHILD {
-			break
+	// Two seconds are what a person would wait.
+	for end := time.Now().Add(2 * time.Second); othersRun("/proc") && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for {
+			if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != nil || pid <= 0 {
+				break
+			}
 		}
 	}
 	unix.Sync()
-	unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+	releaseDrives()
 	unix.Reboot(how)
 	select {}
+}
+
+// othersRun tells whether any process is left but process 1, the agent, which
+// ignores the signal, and the kernel's own, which have no command line.
+func othersRun(proc string) bool {
+	entries, _ := os.ReadDir(proc)
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err != nil || pid == 1 {
+			continue
+		}
+		cmdline, err := os.ReadFile(filepath.Join(proc, e.Name(), "cmdline"))
+		if err == nil && len(cmdline) > 0 && cmdline[0] != '@' {
+			return true
+		}
+	}
+	return false
 }

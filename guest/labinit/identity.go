@@ -34,23 +34,20 @@ type identity struct {
 // writeIdentity does everything it can and returns every failure.
 func writeIdentity(t tree, config wire.Config) error {
 	id := &identity{tree: t, config: config, claimed: map[string]bool{}}
-	passwd, err1 := t.read("/etc/passwd")
-	group, err2 := t.read("/etc/group")
-	id.accounts = accounts.ParsePasswd(string(passwd))
-	id.groups = accounts.ParseGroup(string(group))
-	if _, ok := accounts.Find(id.accounts, "root"); !ok {
-		id.accounts = append(id.accounts, accounts.Account{Name: "root", Home: "/root", Shell: "/bin/sh"})
-	}
 	for _, f := range config.StartupFiles {
 		if !f.Append {
 			id.claimed[path.Clean(f.Path)] = true
 		}
 	}
-	errs := []error{err1, err2}
+	var errs []error
 	for _, step := range []struct {
 		name string
 		do   func() error
 	}{
+		{"accounts", id.readAccounts},
+		// Before what is ours goes into the same files, so that it stays there.
+		{"startup files", id.wholeFiles},
+		{"accounts", id.readAccounts}, // one of them may be /etc/passwd
 		{"hostname", id.hostname},
 		{"machine-id", id.machineID},
 		{"hosts", id.hosts},
@@ -65,13 +62,24 @@ func writeIdentity(t tree, config wire.Config) error {
 		{"ssh hints", id.sshHints},
 		{"generator hints", id.generatorHints},
 		{"init conditions", id.initConditions},
-		{"startup files", id.startupFiles},
+		{"startup files", id.appendedFiles},
 	} {
 		if err := step.do(); err != nil {
 			errs = append(errs, fmt.Errorf("cannot write %s: %v", step.name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (id *identity) readAccounts() error {
+	passwd, err1 := id.tree.read("/etc/passwd")
+	group, err2 := id.tree.read("/etc/group")
+	id.accounts = accounts.ParsePasswd(string(passwd))
+	id.groups = accounts.ParseGroup(string(group))
+	if _, ok := accounts.Find(id.accounts, "root"); !ok {
+		id.accounts = append(id.accounts, accounts.Account{Name: "root", Home: "/root", Shell: "/bin/sh"})
+	}
+	return errors.Join(err1, err2)
 }
 
 func (id *identity) hostname() error {
@@ -125,8 +133,8 @@ func definesHost(text, name string) bool {
 
 const resolverMark = "# sandlot: delete this line to keep your own changes over reboots"
 
-// resolver writes the nameserver unless the file was made somebody's own.
-// Where it is a link into /run (systemd-resolved), the link's target is
+// resolver writes the nameserver unless the file was made somebody's own;
+// lines that somebody added to ours stay. Where it is a link into /run (systemd-resolved), the link's target is
 // written: volatile, and resolved replaces it if it runs.
 func (id *identity) resolver() error {
 	if id.config.Nameserver == "" || id.claimed["/etc/resolv.conf"] {
@@ -134,8 +142,17 @@ func (id *identity) resolver() error {
 	}
 	ours := resolverMark + "\nnameserver " + id.config.Nameserver + "\n"
 	if old, err := id.tree.read("/etc/resolv.conf"); err == nil && id.tree.exists(stateDir+"/resolver") {
-		if lineIndex(string(old), resolverMark) < 0 && strings.TrimSpace(string(old)) != "" {
+		text := string(old)
+		at := lineIndex(text, resolverMark)
+		if at < 0 && strings.TrimSpace(text) != "" {
 			return nil
+		}
+		if at >= 0 {
+			rest := after(text, at)
+			if strings.HasPrefix(rest, "nameserver ") {
+				rest = after(rest, 0)
+			}
+			ours = text[:at] + ours + rest
 		}
 	}
 	if err := id.tree.write("/etc/resolv.conf", []byte(ours), rootFile); err != nil {
@@ -146,7 +163,7 @@ func (id *identity) resolver() error {
 
 func (id *identity) fstab() error {
 	var lines []string
-	for _, m := range id.config.Mounts {
+	for _, m := range inOrder(id.config.Mounts) {
 		if err := id.tree.mkdir(m.Path, rootDir); err != nil {
 			return err
 		}
@@ -259,13 +276,30 @@ func (id *identity) users() error {
 	for _, u := range users {
 		account, ok := accounts.Find(id.accounts, u.Name)
 		if !ok {
-			errs = append(errs, fmt.Errorf("the image has no user %q", u.Name))
+			errs = append(errs, fmt.Errorf("the image has no user %q, it has %s; correct the machine's users or add it to the image",
+				u.Name, strings.Join(id.people(), ", ")))
 			continue
 		}
 		errs = append(errs, id.userKeys(account, u.AuthorizedKeys))
 	}
 	return errors.Join(errs...)
 }
+
+// people are the names of the image's accounts that are meant for logins, the
+// first ten.
+func (id *identity) people() []string {
+	var names []string
+	for _, a := range id.accounts {
+		if (a.UID == 0 || personal(a)) && len(names) < 10 {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// personal tells people's accounts from those of programs, as login.defs of
+// the distributions does.
+func personal(a accounts.Account) bool { return a.UID >= 1000 && a.UID < 60000 }
 
 func (id *identity) userKeys(a accounts.Account, keys []string) error {
 	if len(keys) == 0 && id.config.SSHUserKey == "" {

@@ -17,49 +17,38 @@ import (
 
 // mountRoot mounts the root drive at newRoot and starts to grow its filesystem
 // to the drive's size: the channel tells how that ended. Files can be written
-// meanwhile.
+// meanwhile. A read-only root drive gets a writable layer in memory.
 func mountRoot(mods *modules, m wire.Mount) (grown <-chan error, err error) {
 	if err := waitForDevice(m.Device); err != nil {
 		return nil, err
 	}
-	kind, err := mountFilesystem(mods, m, newRoot)
+	dir := newRoot
+	if m.ReadOnly {
+		dir = lowerRoot
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	kind, err := mountFilesystem(mods, m, dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot mount the root drive %s: %v", m.Device, err)
 	}
 	done := make(chan error, 1)
+	if m.ReadOnly {
+		if err := overlayRoot(mods); err != nil {
+			return nil, fmt.Errorf("cannot put a writable layer on the read-only root: %v", err)
+		}
+		close(done)
+		return done, nil
+	}
 	go func() {
-		var err error
-		if !m.ReadOnly {
-			if err = grow(m.Device, newRoot, kind); err != nil {
-				err = fmt.Errorf("cannot grow the root filesystem: %v", err)
-			}
+		err := grow(m.Device, newRoot, kind)
+		if err != nil {
+			err = fmt.Errorf("cannot grow the root filesystem: %v", err)
 		}
 		done <- err
 	}()
 	return done, nil
-}
-
-// mountDrive mounts one of the other drives at its place, so
-// that it is there for every init; fstab names it for the image's own tools.
-func mountDrive(mods *modules, root tree, m wire.Mount) error {
-	if err := waitForDevice(m.Device); err != nil {
-		return err
-	}
-	dir, err := root.resolve(m.Path)
-	if err != nil {
-		return fmt.Errorf("cannot mount %s: %v", m.Path, err)
-	}
-	kind, err := mountFilesystem(mods, m, dir)
-	if err != nil {
-		return err
-	}
-	if m.ReadOnly {
-		return nil
-	}
-	if err := grow(m.Device, dir, kind); err != nil {
-		return fmt.Errorf("cannot grow the filesystem of %s: %v", m.Device, err)
-	}
-	return nil
 }
 
 func waitForDevice(device string) error {
@@ -73,22 +62,27 @@ func waitForDevice(device string) error {
 	}
 }
 
+// mountFilesystem returns the driver that serves the filesystem it found.
 func mountFilesystem(mods *modules, m wire.Mount, dir string) (kind string, err error) {
 	kind = m.Filesystem
 	if found, err := probeDevice(m.Device); err == nil && found != "" {
 		kind = found // what is there counts, not what should be
 	}
 	var options string
+	as := kind // the name the table of mounts will show
 	switch kind {
 	case "ext2", "ext3", "ext4":
 		// One driver for all three. The inode tables of a base are left to be
 		// zeroed lazily; doing it would dirty gigabytes of a clone.
-		kind, options = "ext4", "noinit_itable"
+		kind, as, options = "ext4", "ext4", "noinit_itable"
+		if m.Filesystem == "ext2" || m.Filesystem == "ext3" {
+			as, options = m.Filesystem, ""
+		}
 		err = errors.Join(mods.ensure("crc32c_generic"), mods.ensure("ext4"))
 	case "xfs", "btrfs":
-		err = errors.Join(mods.ensure("crc32c_generic"), mods.ensure(kind))
+		err = errors.Join(mods.ensure("crc32c_generic"), mods.ensure("crc32c_cryptoapi"), mods.ensure(kind))
 	case "":
-		return "", fmt.Errorf("cannot mount %s: no filesystem found on it", m.Device)
+		return "", errors.New("no filesystem found on it")
 	}
 	if err != nil {
 		return "", err
@@ -97,8 +91,8 @@ func mountFilesystem(mods *modules, m wire.Mount, dir string) (kind string, err 
 	if m.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}
-	if err := unix.Mount(m.Device, dir, kind, flags, options); err != nil {
-		return "", fmt.Errorf("cannot mount %s (%s) at %s: %v", m.Device, kind, m.Path, err)
+	if err := unix.Mount(m.Device, dir, as, flags, options); err != nil {
+		return "", fmt.Errorf("%s: %v", as, err)
 	}
 	return kind, nil
 }
@@ -168,15 +162,10 @@ func grow(device, dir, kind string) error {
 	fd := mounted.Fd()
 	switch kind {
 	case "ext4":
-		head := make([]byte, 1024)
-		if _, err := dev.ReadAt(head, 1024); err != nil {
+		want, err := ext4Wants(dev)
+		if err != nil || want == 0 {
 			return err
 		}
-		blocks, blockSize := ext4Size(head)
-		if blockSize == 0 || size-blocks*blockSize < growAtLeast {
-			return nil
-		}
-		want := uint64(size / blockSize)
 		return ioctl(fd, ext4IocResizeFS, unsafe.Pointer(&want))
 	case "xfs":
 		var geometry [xfsGeometryV1Length]byte
@@ -200,6 +189,27 @@ func grow(device, dir, kind string) error {
 		return ioctl(fd, btrfsIocResize, unsafe.Pointer(&args))
 	}
 	return nil
+}
+
+// ext4Wants is the number of blocks that an ext4 filesystem on a device would
+// have if it filled it, 0 if it does.
+func ext4Wants(dev io.ReadSeeker) (uint64, error) {
+	size, err := dev.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := dev.Seek(1024, io.SeekStart); err != nil {
+		return 0, err
+	}
+	head := make([]byte, 1024)
+	if _, err := io.ReadFull(dev, head); err != nil {
+		return 0, err
+	}
+	blocks, blockSize := ext4Size(head)
+	if blockSize == 0 || size-blocks*blockSize < growAtLeast {
+		return 0, nil
+	}
+	return uint64(size / blockSize), nil
 }
 
 // ext4Size reads the number of blocks and their size in bytes from an ext4

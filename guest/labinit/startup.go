@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,9 +18,17 @@ import (
 
 const startupRecord = stateDir + "/startup-files"
 
+// wholeFiles writes the startup files that are no appends, and the appends
+// that one of them replaces later in the list.
+func (id *identity) wholeFiles() error { return id.startupFiles(true) }
+
+// appendedFiles applies the others: an append to /etc/resolv.conf shall follow
+// our lines.
+func (id *identity) appendedFiles() error { return id.startupFiles(false) }
+
 // startupFiles applies each of the author's files once in the life of the root
 // drive: a reboot must neither append twice nor undo what a person changed.
-func (id *identity) startupFiles() error {
+func (id *identity) startupFiles(whole bool) error {
 	if len(id.config.StartupFiles) == 0 {
 		return nil
 	}
@@ -31,7 +40,10 @@ func (id *identity) startupFiles() error {
 	var errs []error
 	for i, f := range id.config.StartupFiles {
 		key := startupKey(i, f)
-		if lineIndex(applied, key) >= 0 {
+		replaced := slices.ContainsFunc(id.config.StartupFiles[i:], func(later wire.StartupFile) bool {
+			return !later.Append && path.Clean(later.Path) == path.Clean(f.Path)
+		})
+		if replaced != whole || lineIndex(applied, key) >= 0 {
 			continue
 		}
 		if err := id.startupFile(f); err != nil {
@@ -73,21 +85,27 @@ func (id *identity) startupFile(f wire.StartupFile) error {
 		}
 		a.mode = mode
 	}
-	parents := attr{0, 0, 0o755}
-	for _, account := range id.accounts {
-		// A file in a user's home whose folders belong to root is of no use
-		// to the user.
-		if account.UID == a.uid && account.Home != "/" && strings.HasPrefix(path.Clean(f.Path), account.Home+"/") {
-			parents.uid, parents.gid = a.uid, a.gid
-		}
-	}
-	if err := id.tree.mkdir(path.Dir(path.Clean(f.Path)), parents); err != nil {
+	if err := id.tree.mkdir(path.Dir(path.Clean(f.Path)), id.folders(f.Path, a)); err != nil {
 		return err
 	}
 	if f.Append {
 		return id.tree.edit(f.Path, a, func(old string) string { return old + f.Content })
 	}
 	return id.tree.write(f.Path, []byte(f.Content), a)
+}
+
+// folders are the owner and mode of the folders made for a file: in the home of
+// the file's owner or of a person they belong to whose home it is, since a
+// folder of root's there is of no use, else to root.
+func (id *identity) folders(file string, a attr) attr {
+	owner, home := rootDir, ""
+	for _, account := range id.accounts {
+		mine := account.UID == a.uid || personal(account)
+		if mine && account.Home != "/" && len(account.Home) > len(home) && strings.HasPrefix(path.Clean(file), account.Home+"/") {
+			owner.uid, owner.gid, home = account.UID, account.GID, account.Home
+		}
+	}
+	return owner
 }
 
 func parseMode(s string) (fs.FileMode, error) {

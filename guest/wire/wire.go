@@ -47,8 +47,11 @@ type Config struct {
 	Hostname  string `json:"hostname"`
 	MachineID string `json:"machineID"` // 32 hex digits
 	Root      Mount  `json:"root"`
-	// Mounts are the other drives; each gets a line in fstab.
-	Mounts     []Mount     `json:"mounts,omitempty"`
+	// Mounts are the other mounted drives; each gets a line in fstab.
+	Mounts []Mount `json:"mounts,omitempty"`
+	// Grow are the devices of writable drives with an image that are not
+	// mounted: their filesystem is made as large as the drive.
+	Grow       []string    `json:"grow,omitempty"`
 	Interfaces []Interface `json:"interfaces,omitempty"`
 	Nameserver string      `json:"nameserver,omitempty"`
 	// Hosts are lines for /etc/hosts besides localhost.
@@ -217,10 +220,14 @@ type Port struct {
 // Event kinds on an OpWatch stream. The current facts are repeated at once
 // when the stream opens.
 const (
-	EventBooted = "booted" // the image's init was started
-	EventSSH    = "ssh"    // sshd sent its banner
-	EventLeave  = "leave"  // poweroff or reboot was announced; Detail says which
+	EventProblem = "problem" // Detail says what could not be set up; comes before EventBooted
+	EventBooted  = "booted"  // the image's init was started
+	EventSSH     = "ssh"     // sshd sent its banner
+	EventLeave   = "leave"   // poweroff or reboot was announced; Detail says which
 )
+
+// MaxProblem bounds the detail of an EventProblem, in bytes.
+const MaxProblem = 4 << 10
 
 // Event is one thing the agent saw.
 type Event struct {

@@ -62,9 +62,10 @@ type Volume struct {
 
 // Kernels finds what a machine boots.
 type Kernels interface {
-	// Get returns the kernel and the path of the initramfs all machines with
-	// this kernel share.
-	Get(ctx context.Context, version string) (k vm.Kernel, initramfs string, err error)
+	// Get returns the kernel and the archives of the initramfs, in order, that
+	// all machines with this kernel and these more filesystems ("xfs",
+	// "btrfs", "overlay"; sorted) share.
+	Get(ctx context.Context, version string, filesystems []string) (k vm.Kernel, initramfs []string, err error)
 }
 
 // Agent is a machine's agent, as far as bender needs it.

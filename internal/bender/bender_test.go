@@ -151,8 +151,8 @@ func (j journal) Record(_ context.Context, name string, s step.State) error {
 	})
 }
 
-func (h *host) Get(context.Context, string) (vm.Kernel, string, error) {
-	return vm.Kernel{BzImage: "bz", VMLinux: "elf"}, filepath.Join(h.dir, "shared"), nil
+func (h *host) Get(context.Context, string, []string) (vm.Kernel, []string, error) {
+	return vm.Kernel{BzImage: "bz", VMLinux: "elf"}, []string{filepath.Join(h.dir, "shared")}, nil
 }
 
 // driver refuses what a dead labd would do.

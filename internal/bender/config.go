@@ -1,6 +1,7 @@
 package bender
 
 import (
+	"slices"
 	"strings"
 
 	"sandlot/guest/wire"
@@ -22,6 +23,9 @@ func machineConfig(p *plan.Plan, s *Secrets, i int) wire.Config {
 		mount := wire.Mount{Device: d.Device, Path: d.Mount, Filesystem: d.Filesystem, ReadOnly: d.ReadOnly}
 		switch d.Mount {
 		case "":
+			if d.Source != "" && !d.ReadOnly {
+				c.Grow = append(c.Grow, d.Device)
+			}
 		case "/":
 			c.Root = mount
 		default:
@@ -40,11 +44,13 @@ func machineConfig(p *plan.Plan, s *Secrets, i int) wire.Config {
 	if len(m.Interfaces) > 0 {
 		c.Hosts = []wire.Host{{Address: m.Interfaces[0].Address.Addr().String(), Names: []string{m.Name}}}
 	}
+	keys := append([]string{s.UserPublicKey}, s.AuthorizedKeys...)
+	if m.NoSSH {
+		// Nobody gets in by a key, and nobody out of there to the others.
+		c.SSHUserKey, keys = "", nil
+	}
 	for _, u := range m.Users {
-		c.Users = append(c.Users, wire.User{
-			Name: u.Name, Welcome: u.Welcome,
-			AuthorizedKeys: append([]string{s.UserPublicKey}, s.AuthorizedKeys...),
-		})
+		c.Users = append(c.Users, wire.User{Name: u.Name, Welcome: u.Welcome, AuthorizedKeys: keys})
 	}
 	for j, peer := range p.Machines {
 		names := []string{peer.Name}
@@ -57,6 +63,23 @@ func machineConfig(p *plan.Plan, s *Secrets, i int) wire.Config {
 		c.StartupFiles = append(c.StartupFiles, wire.StartupFile(f))
 	}
 	return c
+}
+
+// filesystems are those a machine mounts before its image's own modules can
+// be loaded, beside ext4; sorted. A read-only root is the lower layer of an
+// overlay.
+func filesystems(m plan.Machine) []string {
+	var kinds []string
+	for _, d := range m.Drives {
+		switch {
+		case d.Mount == "/" && d.ReadOnly:
+			kinds = append(kinds, "overlay")
+		case d.Mount != "" && (d.Filesystem == "xfs" || d.Filesystem == "btrfs"):
+			kinds = append(kinds, d.Filesystem)
+		}
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }
 
 // machineSpec is what the driver is asked to run for machine i.

@@ -168,7 +168,7 @@ func (b *Bender) boot(ctx context.Context, w *worker, i int) error {
 	if err != nil {
 		return err
 	}
-	kernel, shared, err := b.opts.Kernels.Get(ctx, m.Kernel)
+	kernel, shared, err := b.opts.Kernels.Get(ctx, m.Kernel, filesystems(m))
 	if err != nil {
 		return fmt.Errorf("cannot boot machine %q: %w", m.Name, err)
 	}
@@ -198,31 +198,23 @@ func (b *Bender) kill(ctx context.Context, w *worker, i int) error {
 	return nil
 }
 
-// writeInitramfs joins the shared part and the machine's own; the kernel
-// unpacks both. It holds the machine's keys, so only its user may read it.
-func (b *Bender) writeInitramfs(w *worker, i int, shared string) (err error) {
+// writeInitramfs joins the shared parts and the machine's own; the kernel
+// unpacks all. It holds the machine's keys, so only its user may read it.
+func (b *Bender) writeInitramfs(w *worker, i int, shared []string) (err error) {
 	path := b.opts.Layout.Initramfs(string(w.plan.Play), i)
 	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
 		return err
 	}
-	in, err := os.Open(shared)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
 	temp := path + ".new"
 	out, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o400)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	size, err := io.Copy(out, in)
-	if err != nil {
-		return err
-	}
-	// The kernel looks for the next archive at a multiple of four bytes.
-	if _, err := out.Write(make([]byte, (4-size%4)%4)); err != nil {
-		return err
+	for _, part := range shared {
+		if err := appendArchive(out, part); err != nil {
+			return err
+		}
 	}
 	if err := b.opts.Initramfs(out, machineConfig(w.plan, w.secrets, i)); err != nil {
 		return err
@@ -232,4 +224,19 @@ func (b *Bender) writeInitramfs(w *worker, i int, shared string) (err error) {
 		return err
 	}
 	return os.Rename(temp, path)
+}
+
+func appendArchive(out io.Writer, path string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	size, err := io.Copy(out, in)
+	if err != nil {
+		return err
+	}
+	// The kernel looks for the next archive at a multiple of four bytes.
+	_, err = out.Write(make([]byte, (4-size%4)%4))
+	return err
 }

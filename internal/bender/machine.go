@@ -3,6 +3,7 @@ package bender
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,11 +165,16 @@ func (w *worker) lastWords(i int, detail string) string {
 // watchAgent keeps a watch open over every reboot of the guest.
 func (w *worker) watchAgent(ctx context.Context, i int, m *machine) {
 	for ctx.Err() == nil {
+		// What the machine could not set up: it runs, but its author or the
+		// person in it should know.
+		problem := ""
 		err := m.agent.Watch(ctx, func(e wire.Event) {
 			switch e.Kind {
+			case wire.EventProblem:
+				problem = bounded(e.Detail, wire.MaxProblem)
 			case wire.EventBooted:
 				m.set(play.ConditionBoot, true)
-				w.set(i, play.ConditionBoot, true, "")
+				w.set(i, play.ConditionBoot, true, problem)
 				if w.plan.Machines[i].NoSSH {
 					w.ready(i, m)
 				}
@@ -184,6 +190,11 @@ func (w *worker) watchAgent(ctx context.Context, i int, m *machine) {
 		case <-time.After(100 * time.Millisecond): // a guest that reboots takes seconds
 		}
 	}
+}
+
+// bounded cuts text that a guest sent, and what is no UTF-8 out of it.
+func bounded(text string, limit int) string {
+	return strings.ToValidUTF8(text[:min(len(text), limit)], "")
 }
 
 func (w *worker) ready(i int, m *machine) {

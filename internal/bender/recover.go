@@ -68,7 +68,7 @@ func (w *worker) adopt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		kernel, _, err := b.opts.Kernels.Get(ctx, m.Kernel)
+		kernel, _, err := b.opts.Kernels.Get(ctx, m.Kernel, filesystems(m))
 		if err != nil {
 			b.opts.Log.Warn("kernel of a running machine is gone", "machine", m.Name, "error", err)
 		}

@@ -8,7 +8,7 @@ import "strings"
 // Path is where labinit finds the list.
 const Path = "/sandlot/modules.list"
 
-// Extra is a second such list, of a root filesystem that few machines have.
+// Extra is a second such list, of filesystems that few machines have.
 const Extra = "/sandlot/modules-extra.list"
 
 // Module is one module in the initramfs.

@@ -30,10 +30,15 @@ func main() {
 		groups, _ := os.Getgroups()
 		dir, _ := os.Getwd()
 		fmt.Println(os.Getuid(), os.Getgid(), groups, dir)
-	case "size": // MiB of the root filesystem
+	case "size": // MiB of the filesystem of a folder
 		var st syscall.Statfs_t
-		fail(syscall.Statfs("/", &st))
+		fail(syscall.Statfs(args[1], &st))
 		fmt.Println(int64(st.Blocks) * st.Bsize >> 20)
+	case "mount": // device, folder, filesystem
+		fail(os.MkdirAll(args[2], 0o755))
+		fail(syscall.Mount(args[1], args[2], args[3], 0, ""))
+	case "write": // file, text
+		fail(os.WriteFile(args[1], []byte(args[2]), 0o644))
 	case "kill":
 		pid, err := strconv.Atoi(args[1])
 		fail(err)
