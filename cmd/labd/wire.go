@@ -377,6 +377,35 @@ func (r records) Put(ctx context.Context, record bender.Record) error {
 
 func (r records) Delete(ctx context.Context, id play.ID) error { return r.DeleteBenderPlay(ctx, id) }
 
+func (r records) Tasks(id play.ID) bender.TaskRecords { return taskRecords{r.Store, id} }
+
+type taskRecords struct {
+	store *store.Store
+	id    play.ID
+}
+
+func (t taskRecords) All(ctx context.Context) ([]play.TaskStatus, error) {
+	rows, err := t.store.BenderTasks(ctx, t.id)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]play.TaskStatus, len(rows))
+	for i, row := range rows {
+		if err := json.Unmarshal(row, &all[i]); err != nil {
+			return nil, fmt.Errorf("cannot read a task of play %q: %w", t.id, err)
+		}
+	}
+	return all, nil
+}
+
+func (t taskRecords) Put(ctx context.Context, s play.TaskStatus) error {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return t.store.PutBenderTask(ctx, t.id, s.Name, body)
+}
+
 // housekeep runs until ctx ends.
 func (d *daemon) housekeep(ctx context.Context) {
 	tick := time.NewTicker(30 * time.Second)

@@ -45,6 +45,7 @@ type Agent struct {
 
 	events  *board
 	accepts *accepts
+	tasks   tasks
 	fork    sync.Mutex
 }
 
@@ -152,6 +153,8 @@ func (a *Agent) handle(ctx context.Context, s *yamux.Stream, req wire.Request) e
 		return a.answer(s, a.shutdown(req.Shutdown))
 	case req.Op == wire.OpRestored && req.Restored != nil:
 		return a.answer(s, a.restored(*req.Restored))
+	case req.Op == wire.OpTask && req.Task != nil:
+		return a.task(ctx, s, *req.Task)
 	}
 	return fmt.Errorf("the agent does not know the request %q", req.Op)
 }

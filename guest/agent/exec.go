@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/yamux"
 	"golang.org/x/sys/unix"
 
+	"sandlot/guest/accounts"
 	"sandlot/guest/wire"
 )
 
@@ -38,11 +39,7 @@ func (a *Agent) exec(ctx context.Context, s *yamux.Stream, e wire.Exec) error {
 	if err != nil {
 		return err
 	}
-	attr := &os.ProcAttr{
-		Env: a.environment(u, e),
-		Dir: e.Dir,
-		Sys: &syscall.SysProcAttr{Setsid: true, Credential: a.credential(u)},
-	}
+	attr := a.attributes(u, e)
 	argv := e.Argv
 	file := ""
 	if len(argv) == 0 {
@@ -52,13 +49,6 @@ func (a *Agent) exec(ctx context.Context, s *yamux.Stream, e wire.Exec) error {
 			name = "-" + name
 		}
 		argv = []string{name}
-	}
-	if attr.Dir == "" {
-		attr.Dir = "/"
-		// A home that is missing must not keep a person out.
-		if info, err := os.Stat(u.Home); err == nil && info.IsDir() {
-			attr.Dir = u.Home
-		}
 	}
 	respond(s, wire.Response{})
 	out := &frames{w: s}
@@ -84,6 +74,23 @@ func (a *Agent) exec(ctx context.Context, s *yamux.Stream, e wire.Exec) error {
 	}
 	a.conduct(ctx, s, out, p)
 	return nil
+}
+
+// attributes of a process of user u, in a session of its own.
+func (a *Agent) attributes(u accounts.Account, e wire.Exec) *os.ProcAttr {
+	dir := e.Dir
+	if dir == "" {
+		dir = "/"
+		// A home that is missing must not keep a person out.
+		if info, err := os.Stat(u.Home); err == nil && info.IsDir() {
+			dir = u.Home
+		}
+	}
+	return &os.ProcAttr{
+		Env: a.environment(u, e),
+		Dir: dir,
+		Sys: &syscall.SysProcAttr{Setsid: true, Credential: a.credential(u)},
+	}
 }
 
 // process is a running child and our ends of its streams. With a terminal,
@@ -199,11 +206,11 @@ func (a *Agent) conduct(ctx context.Context, s *yamux.Stream, out *frames, p *pr
 	select {
 	case exit = <-exited:
 	case <-gone:
-		p.end(exited)
+		p.end(exited, unix.SIGHUP, unix.SIGTERM)
 		p.release(done)
 		return
 	case <-ctx.Done():
-		p.end(exited)
+		p.end(exited, unix.SIGHUP, unix.SIGTERM)
 		p.release(done)
 		return
 	}
@@ -253,18 +260,20 @@ func (p *process) wait() wire.Exit {
 	return wire.Exit{Code: status.ExitStatus()}
 }
 
-// end is for a process nobody listens to any more: hang up, then kill.
-func (p *process) end(exited <-chan wire.Exit) {
-	p.signal(unix.SIGHUP)
-	p.signal(unix.SIGTERM)
+// end is for a process that nobody wants any more: ask it to go, then kill.
+func (p *process) end(exited <-chan wire.Exit, ask ...unix.Signal) (exit wire.Exit) {
+	for _, sig := range ask {
+		p.signal(sig)
+	}
 	select {
-	case <-exited:
+	case exit = <-exited:
 	case <-time.After(patience):
 		p.signal(unix.SIGKILL)
-		<-exited
+		exit = <-exited
 	}
-	// Those of the group that ignored the first two.
+	// Those of the group that did not listen.
 	p.signal(unix.SIGKILL)
+	return exit
 }
 
 // signal goes to the process's own group, and on a terminal to the job in the

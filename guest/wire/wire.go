@@ -126,6 +126,7 @@ const (
 	OpPorts     = "ports"     // Response.Ports: listening TCP ports
 	OpShutdown  = "shutdown"  // ask the machine's init to power off or reboot
 	OpRestored  = "restored"  // reseed and set the clock after a snapshot restore
+	OpTask      = "task"      // run a task once, or go on with it: see Task
 )
 
 // Request opens a stream. Exactly the field of its operation is set.
@@ -138,6 +139,7 @@ type Request struct {
 	Authorize *Authorize `json:"authorize,omitempty"`
 	Shutdown  string     `json:"shutdown,omitempty"` // "poweroff" or "reboot"
 	Restored  *Restored  `json:"restored,omitempty"`
+	Task      *Task      `json:"task,omitempty"`
 }
 
 // Response answers a Request. Error is empty on success.
@@ -203,6 +205,43 @@ type Copy struct {
 type Authorize struct {
 	User string `json:"user"`
 	Key  string `json:"key"`
+}
+
+// Task is a bash script that runs once. After the Response the host sends the
+// script as FrameStdin frames, an empty one at its end; the agent answers with
+// one TaskResult message when the task has ended. Asking again by the same
+// name follows the same run: at most one is ever started in a boot, whoever
+// asks, and it goes on without a host that listens.
+type Task struct {
+	// Name has 1 to 64 letters, digits, underscores, hyphens.
+	Name string `json:"name"`
+	User string `json:"user"`
+	// Boot is the Info.BootID of the boot that the task belongs to; in any
+	// other one it is not run.
+	Boot           string `json:"boot"`
+	TimeoutSeconds int    `json:"timeoutSeconds"`
+}
+
+// MaxScript bounds a task's script, MaxTaskOutput what is kept of its output:
+// the last bytes of each of its two streams.
+const (
+	MaxScript     = 16 << 20
+	MaxTaskOutput = 64 << 10
+)
+
+// TaskResult is how a task ended.
+type TaskResult struct {
+	// Code is as in Exit.
+	Code int `json:"code"`
+	// Error says why it could not be run, or why its end is not known.
+	Error string `json:"error,omitempty"`
+	// TimedOut: its time was up, and it was killed.
+	TimedOut bool `json:"timedOut,omitempty"`
+	// Rebooted: this is not the boot it belongs to.
+	Rebooted   bool   `json:"rebooted,omitempty"`
+	DurationMs int64  `json:"durationMs,omitempty"`
+	Stdout     []byte `json:"stdout,omitempty"`
+	Stderr     []byte `json:"stderr,omitempty"`
 }
 
 // Restored tells a restored guest what changed while it was away.

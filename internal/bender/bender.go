@@ -75,6 +75,9 @@ type Agent interface {
 	Watch(ctx context.Context, seen func(wire.Event)) error
 	// Shutdown asks for "poweroff" or "reboot".
 	Shutdown(ctx context.Context, kind string) error
+	// Task runs a script once, or follows the run that was begun; an error
+	// means that the call may be repeated.
+	Task(ctx context.Context, t wire.Task, script string) (wire.TaskResult, error)
 	Close() error
 }
 
@@ -89,8 +92,17 @@ type Strays interface {
 type Records interface {
 	Plays(ctx context.Context) ([]Record, error)
 	Put(ctx context.Context, r Record) error
+	// Delete forgets the play with its journal and its tasks.
 	Delete(ctx context.Context, id play.ID) error
 	Journal(id play.ID) step.Journal
+	Tasks(id play.ID) TaskRecords
+}
+
+// TaskRecords keeps the states and outputs of one play's tasks durably.
+type TaskRecords interface {
+	// All returns those that were ever put.
+	All(ctx context.Context) ([]play.TaskStatus, error)
+	Put(ctx context.Context, s play.TaskStatus) error
 }
 
 // Options are what a Bender is made of. All are required unless they say

@@ -38,12 +38,15 @@ type host struct {
 	steps    map[play.ID]map[string]step.State
 	dead     bool // the labd of this moment was killed
 	refuse   map[string]error
+	tasks    map[play.ID]map[string]play.TaskStatus
+	guests   guestTasks
 }
 
 func newHost(t *testing.T) *host {
 	h := &host{
 		dir: t.TempDir(), networks: map[string]bool{}, records: map[play.ID][]byte{},
 		steps: map[play.ID]map[string]step.State{}, refuse: map[string]error{},
+		tasks: map[play.ID]map[string]play.TaskStatus{},
 	}
 	h.vms = &vmfake.World{Agent: serve}
 	if err := os.WriteFile(filepath.Join(h.dir, "shared"), []byte("shared"), 0o600); err != nil {
@@ -120,6 +123,7 @@ func (r records) Delete(_ context.Context, id play.ID) error {
 	return r.effect("forget", func() error {
 		delete(r.host.records, id)
 		delete(r.steps, id)
+		delete(r.tasks, id)
 		return nil
 	})
 }
@@ -186,8 +190,10 @@ func (s strayNetworks) Remove(ctx context.Context, id string) error {
 // serve is the guest's side of the channel: it says what labinit's agent says
 // and does what it is asked.
 func serve(ctx context.Context, guest *vmfake.Guest, conn net.Conn) {
-	for _, kind := range []string{wire.EventBooted, wire.EventSSH} {
-		if wire.WriteMessage(conn, wire.Event{Kind: kind}) != nil {
+	for _, e := range []wire.Event{
+		{Kind: "name", Detail: guest.Spec().Name}, {Kind: wire.EventBooted, Detail: guest.BootID()}, {Kind: wire.EventSSH},
+	} {
+		if wire.WriteMessage(conn, e) != nil {
 			return
 		}
 	}
@@ -204,9 +210,12 @@ func serve(ctx context.Context, guest *vmfake.Guest, conn net.Conn) {
 }
 
 type agent struct {
+	host *host
 	dial func(context.Context) (net.Conn, error)
 	mu   sync.Mutex
 	conn net.Conn
+	name string        // of its machine
+	lost chan struct{} // closed when the channel is
 }
 
 func (a *agent) Watch(ctx context.Context, seen func(wire.Event)) error {
@@ -215,13 +224,20 @@ func (a *agent) Watch(ctx context.Context, seen func(wire.Event)) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	lost := make(chan struct{})
+	defer close(lost)
 	a.mu.Lock()
-	a.conn = conn
+	a.conn, a.lost = conn, lost
 	a.mu.Unlock()
 	for {
 		var e wire.Event
 		if err := wire.ReadMessage(conn, &e); err != nil {
 			return err
+		}
+		if e.Kind == "name" {
+			a.mu.Lock()
+			a.name = e.Detail
+			a.mu.Unlock()
 		}
 		seen(e)
 	}
@@ -243,6 +259,12 @@ type labd struct {
 
 func (h *host) start(t *testing.T, runner step.Runner) *labd {
 	t.Helper()
+	return h.startIn(t, "boot-1", runner)
+}
+
+// startIn starts a labd in one boot of the host.
+func (h *host) startIn(t *testing.T, boot string, runner step.Runner) *labd {
+	t.Helper()
 	h.mu.Lock()
 	h.dead = false
 	h.mu.Unlock()
@@ -251,10 +273,10 @@ func (h *host) start(t *testing.T, runner step.Runner) *labd {
 	b := bender.New(ctx, bender.Options{
 		Layout: h.layout(), Records: records{h}, Networks: h, Volumes: volumes{h}, Kernels: h,
 		Drivers:   map[string]vm.Driver{"qemu": driver{vms, h}},
-		Attach:    func(dial func(context.Context) (net.Conn, error)) bender.Agent { return &agent{dial: dial} },
+		Attach:    func(dial func(context.Context) (net.Conn, error)) bender.Agent { return &agent{host: h, dial: dial} },
 		Initramfs: func(w io.Writer, c wire.Config) error { return json.NewEncoder(w).Encode(c) },
 		Strays:    []bender.Strays{strayNetworks{h}},
-		HostBoot:  "boot-1", Runner: runner,
+		HostBoot:  boot, Runner: runner,
 		BootTimeout: time.Minute, StopGrace: 10 * time.Second,
 		Chown: func(string, int, int) error { return nil },
 	})
@@ -315,7 +337,7 @@ func reach(t *testing.T, l *labd, want func(bender.Record) bool) bender.Record {
 		select {
 		case <-changes:
 		case <-timeout:
-			t.Fatalf("the play stays at %+v %+v", r.Events, r.Machines)
+			t.Fatalf("the play stays at %+v %+v %+v", r.Events, r.Machines, r.Tasks)
 		}
 	}
 }
@@ -333,8 +355,8 @@ func (h *host) empty(t *testing.T) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.networks)+len(h.records)+len(h.steps) != 0 {
-		t.Errorf("left over: networks %v, records %v, steps %v", h.networks, h.records, h.steps)
+	if len(h.networks)+len(h.records)+len(h.steps)+len(h.tasks) != 0 {
+		t.Errorf("left over: networks %v, records %v, steps %v, tasks %v", h.networks, h.records, h.steps, h.tasks)
 	}
 	if running := h.vms.Running(); len(running) != 0 {
 		t.Errorf("left over: machines %v", running)

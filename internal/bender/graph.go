@@ -59,7 +59,7 @@ func (b *Bender) graph(w *worker, wanted func(machine string) bool) graph {
 		Name: stepNetwork, Needs: []string{stepFiles},
 		Do: func(ctx context.Context) error {
 			err := b.opts.Networks.Ensure(ctx, p)
-			w.setAll(play.ConditionNetwork, err == nil, text(err))
+			w.setAll(play.ConditionNetwork, err == nil, reason(err))
 			return err
 		},
 		Undo: func(ctx context.Context) error {
@@ -97,7 +97,7 @@ func (b *Bender) graph(w *worker, wanted func(machine string) bool) graph {
 	return g
 }
 
-func text(err error) string {
+func reason(err error) string {
 	if err == nil {
 		return ""
 	}
@@ -194,6 +194,8 @@ func (b *Bender) kill(ctx context.Context, w *worker, i int) error {
 	if err := driver.Kill(ctx, machineSpec(b.opts.Layout, w.plan, i, vm.Kernel{})); err != nil {
 		return fmt.Errorf("cannot kill machine %q: %w", m.Name, err)
 	}
+	// Not with ctx: this must not be forgotten when the goal changes.
+	w.interrupted(b.ctx, i, "was stopped")
 	w.stopped(i)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 type machine struct {
 	vm     vm.Machine
 	agent  Agent
+	ctx    context.Context // ends when it is detached
 	cancel context.CancelFunc
 	exited chan struct{}
 	done   sync.WaitGroup
@@ -24,6 +25,8 @@ type machine struct {
 	reached map[string]bool
 	changed chan struct{} // closed and replaced at every change
 	asked   bool          // we asked it to power off
+	boot    string        // the guest's name for this boot
+	leaving bool          // it said that it shuts down
 	exit    vm.Event
 }
 
@@ -58,7 +61,7 @@ func (w *worker) attach(i int, running vm.Machine) {
 	w.detach(i)
 	ctx, cancel := context.WithCancel(w.bender.ctx)
 	m := &machine{
-		vm: running, agent: w.bender.opts.Attach(running.Agent), cancel: cancel,
+		vm: running, agent: w.bender.opts.Attach(running.Agent), ctx: ctx, cancel: cancel,
 		exited: make(chan struct{}), changed: make(chan struct{}),
 		reached: make(map[string]bool),
 	}
@@ -113,6 +116,7 @@ func (w *worker) watchVM(ctx context.Context, i int, m *machine) {
 				w.set(i, play.ConditionBoot, false, "")
 				w.set(i, play.ConditionReady, false, "")
 				w.machineState(i, play.MachineRebooting, "")
+				w.interrupted(ctx, i, "rebooted")
 			case vm.Exited:
 				w.ended(ctx, i, m, e)
 				return
@@ -150,6 +154,7 @@ func (w *worker) ended(ctx context.Context, i int, m *machine, e vm.Event) {
 	if err != nil {
 		w.bender.opts.Log.Error("cannot save machine state", "play", w.id(), "machine", name, "error", err)
 	}
+	w.interrupted(ctx, i, "stopped")
 	w.signal()
 }
 
@@ -173,13 +178,21 @@ func (w *worker) watchAgent(ctx context.Context, i int, m *machine) {
 			case wire.EventProblem:
 				problem = bounded(e.Detail, wire.MaxProblem)
 			case wire.EventBooted:
+				m.mu.Lock()
+				m.boot, m.leaving = e.Detail[:min(len(e.Detail), 64)], false
+				m.mu.Unlock()
 				m.set(play.ConditionBoot, true)
 				w.set(i, play.ConditionBoot, true, problem)
 				if w.plan.Machines[i].NoSSH {
 					w.ready(i, m)
 				}
+				w.advance()
 			case wire.EventSSH:
 				w.ready(i, m)
+			case wire.EventLeave:
+				m.mu.Lock()
+				m.leaving = true
+				m.mu.Unlock()
 			}
 		})
 		w.bender.opts.Log.Debug("agent watch ended", "play", w.id(), "machine", i, "error", err)
@@ -201,6 +214,7 @@ func (w *worker) ready(i int, m *machine) {
 	m.set(play.ConditionReady, true)
 	w.set(i, play.ConditionReady, true, "")
 	w.machineState(i, play.MachineRunning, "")
+	w.advance()
 }
 
 // await waits for a condition of machine i.

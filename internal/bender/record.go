@@ -30,6 +30,9 @@ type Record struct {
 	HostBoot string               `json:"hostBoot"`
 	Events   []play.StateEvent    `json:"events"`
 	Machines []play.MachineStatus `json:"machines"`
+	// Tasks are in the plan's order and without their output; TaskRecords keep
+	// them.
+	Tasks []play.TaskStatus `json:"-"`
 }
 
 // Secrets are made once for each play and never leave its record and its
@@ -54,6 +57,7 @@ func newRecord(p plan.Plan, s Secrets, hostBoot string, now time.Time) Record {
 	for _, m := range p.Machines {
 		r.Machines = append(r.Machines, play.MachineStatus{Name: m.Name, State: play.MachineCreated})
 	}
+	r.setTasks(nil)
 	return r
 }
 
@@ -115,6 +119,7 @@ func (r *Record) set(i int, name string, status bool, message string, now time.T
 func (r Record) clone() Record {
 	r.Events = slices.Clone(r.Events)
 	r.Machines = slices.Clone(r.Machines)
+	r.Tasks = slices.Clone(r.Tasks)
 	for i := range r.Machines {
 		r.Machines[i].Conditions = slices.Clone(r.Machines[i].Conditions)
 	}

@@ -20,6 +20,11 @@ func (b *Bender) Recover(ctx context.Context) error {
 		return err
 	}
 	for _, r := range records {
+		tasks, err := b.opts.Records.Tasks(r.Plan.Play).All(ctx)
+		if err != nil {
+			return err
+		}
+		r.setTasks(tasks)
 		if r.HostBoot != b.opts.HostBoot && r.Goal == GoalRunning {
 			// The host restarted: nothing of the play lives. Its volumes do.
 			r.Goal = GoalStopped
@@ -29,6 +34,11 @@ func (b *Bender) Recover(ctx context.Context) error {
 			}
 		}
 		w := newWorker(b, r)
+		if r.HostBoot != b.opts.HostBoot {
+			for i := range r.Plan.Machines {
+				w.interrupted(ctx, i, "stopped with the host")
+			}
+		}
 		if err := w.adopt(ctx); err != nil {
 			return fmt.Errorf("cannot take over play %q: %w", r.Plan.Play, err)
 		}
@@ -80,6 +90,7 @@ func (w *worker) adopt(ctx context.Context) error {
 			if w.status().Goal != GoalRunning {
 				continue
 			}
+			w.interrupted(ctx, i, "stopped")
 			w.machineState(i, play.MachineFailed, w.lastWords(i, "its VMM was gone when labd came back"))
 			w.update(func(r *Record) bool { r.halt(m.Name); return true })
 		default:

@@ -28,6 +28,8 @@ type worker struct {
 	renew    map[string]bool // machines to stop and start again
 	cancel   context.CancelCauseFunc
 	watchers map[chan struct{}]bool
+	// followed are the tasks, by place in the plan, that a goroutine follows.
+	followed map[int]bool
 
 	wake chan struct{} // holds one value when there is something to do
 }
@@ -40,6 +42,7 @@ func newWorker(b *Bender, r Record) *worker {
 		machines: make([]*machine, len(r.Plan.Machines)),
 		renew:    make(map[string]bool),
 		watchers: make(map[chan struct{}]bool),
+		followed: make(map[int]bool),
 		wake:     make(chan struct{}, 1),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"sandlot/guest/wire"
 )
@@ -90,4 +91,42 @@ func (a *Agent) Shutdown(ctx context.Context, how string) error {
 func (a *Agent) Restored(ctx context.Context, r wire.Restored) error {
 	_, err := a.ask(ctx, wire.Request{Op: wire.OpRestored, Restored: &r})
 	return err
+}
+
+// Task runs a script in the machine once, or follows the run that an earlier
+// call began, and returns how it ended. A refusal by the agent is a result,
+// too; the error means that the channel was lost or ctx has ended, and the
+// call may be repeated.
+func (a *Agent) Task(ctx context.Context, t wire.Task, script string) (wire.TaskResult, error) {
+	s, _, stop, err := a.request(ctx, wire.Request{Op: wire.OpTask, Task: &t})
+	var refusal *RemoteError
+	if errors.As(err, &refusal) {
+		return wire.TaskResult{Code: -1, Error: refusal.Message}, nil
+	}
+	if err != nil {
+		return wire.TaskResult{}, err
+	}
+	defer drop(s)
+	defer stop()
+	(&frameWriter{w: s}).stdin(strings.NewReader(script))
+	var r wire.TaskResult
+	if err := wire.ReadMessage(s, &r); err != nil {
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		if err = channelError(err); errors.Is(err, ErrLost) {
+			return r, fmt.Errorf("cannot follow the task: %w", err)
+		}
+		return wire.TaskResult{Code: -1, Error: "the machine sent a result that cannot be read"}, nil
+	}
+	r.Error = clip(r.Error)
+	for _, out := range []*[]byte{&r.Stdout, &r.Stderr} {
+		if over := len(*out) - wire.MaxTaskOutput; over > 0 {
+			*out = (*out)[over:]
+		}
+	}
+	if r.Code < -1 || r.Code > 255 {
+		return wire.TaskResult{Code: -1, Error: fmt.Sprintf("the machine sent the impossible exit code %d", r.Code)}, nil
+	}
+	return r, nil
 }

@@ -32,8 +32,24 @@ func (s *Store) BenderPlays(ctx context.Context) ([]BenderPlay, error) {
 	return collect(ctx, s.db, "list play records", scan, `SELECT play_id, goal, record FROM bender_plays ORDER BY play_id`)
 }
 
-// DeleteBenderPlay forgets the record and its steps.
+// PutBenderTask creates or replaces the record of one task, as JSON of
+// bender's making.
+func (s *Store) PutBenderTask(ctx context.Context, id play.ID, name string, record []byte) error {
+	return s.exec(ctx, "save task", `INSERT INTO bender_tasks (play_id, name, record) VALUES (?, ?, ?)
+		ON CONFLICT (play_id, name) DO UPDATE SET record = excluded.record`, id, name, string(record))
+}
+
+// BenderTasks returns the records of a play's tasks that have begun.
+func (s *Store) BenderTasks(ctx context.Context, id play.ID) ([][]byte, error) {
+	scan := func(rows *sql.Rows, record *[]byte) error { return rows.Scan(record) }
+	return collect(ctx, s.db, "list tasks", scan, `SELECT record FROM bender_tasks WHERE play_id = ? ORDER BY name`, id)
+}
+
+// DeleteBenderPlay forgets the record, its steps and its tasks.
 func (s *Store) DeleteBenderPlay(ctx context.Context, id play.ID) error {
+	if err := s.exec(ctx, "delete tasks", `DELETE FROM bender_tasks WHERE play_id = ?`, id); err != nil {
+		return err
+	}
 	if err := s.exec(ctx, "delete steps", `DELETE FROM bender_steps WHERE play_id = ?`, id); err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ func TestWhatIsWrittenIsReadAfterReopening(t *testing.T) {
 		s.PutUser(ctx, user), s.PutSession(ctx, session), s.PutPlay(ctx, play), s.PutBenderPlay(ctx, record),
 		journal.Record(ctx, "network", step.Doing), journal.Record(ctx, "network", step.Done),
 		journal.Record(ctx, "boot/a", step.Doing), journal.Record(ctx, "boot/a", ""),
+		s.PutBenderTask(ctx, play.ID, "b", []byte("1")), s.PutBenderTask(ctx, play.ID, "a", []byte("2")),
+		s.PutBenderTask(ctx, play.ID, "b", []byte("3")),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -58,12 +60,13 @@ func TestWhatIsWrittenIsReadAfterReopening(t *testing.T) {
 	gotPlay, err3 := s.Play(ctx, play.ID)
 	gotRecords, err4 := s.BenderPlays(ctx)
 	gotSteps, err5 := s.Journal(play.ID).States(ctx)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	gotTasks, err6 := s.BenderTasks(ctx, play.ID)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []string{
 		cmp.Diff(user, gotUser), cmp.Diff(session, gotSession), cmp.Diff(play, gotPlay),
-		cmp.Diff([]store.BenderPlay{record}, gotRecords),
+		cmp.Diff([]store.BenderPlay{record}, gotRecords), cmp.Diff([][]byte{[]byte("2"), []byte("3")}, gotTasks),
 		cmp.Diff(map[string]step.State{"network": step.Done}, gotSteps),
 	} {
 		if d != "" {
@@ -75,6 +78,9 @@ func TestWhatIsWrittenIsReadAfterReopening(t *testing.T) {
 	}
 	if states, err := s.Journal(play.ID).States(ctx); err != nil || len(states) != 0 {
 		t.Errorf("steps outlived their play: %v %v", states, err)
+	}
+	if tasks, err := s.BenderTasks(ctx, play.ID); err != nil || len(tasks) != 0 {
+		t.Errorf("tasks outlived their play: %v %v", tasks, err)
 	}
 }
 
