@@ -196,6 +196,8 @@ func (a *Agent) runTask(t wire.Task, dir string, script []byte) wire.TaskResult 
 		exit = p.end(exited, unix.SIGTERM)
 	}
 	result.Code, result.Error = exit.Code, exit.Error
+	// A shutdown kills everybody; that says nothing about the script.
+	result.Rebooted = exit.Code > 128 && !result.TimedOut && a.leaving()
 	result.DurationMs = time.Since(start).Milliseconds()
 	// Background processes may hold the pipes for ever: only what is in them
 	// now is the task's.

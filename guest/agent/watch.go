@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,6 +39,12 @@ func (b *board) post(e wire.Event) {
 		default: // a watcher that does not read loses news, not the agent
 		}
 	}
+}
+
+func (b *board) has(kind string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.facts, func(e wire.Event) bool { return e.Kind == kind })
 }
 
 // retract forgets a fact that no longer holds.
@@ -181,6 +188,12 @@ func (a *Agent) observeLeave(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// leaving tells whether the machine is shutting down.
+func (a *Agent) leaving() bool {
+	cmdline, _ := os.ReadFile(a.Root + "/proc/1/cmdline")
+	return shutdownVerb(cmdline) != "" || a.events.has(wire.EventLeave)
 }
 
 func shutdownVerb(cmdline []byte) string {

@@ -237,7 +237,7 @@ type TaskResult struct {
 	Error string `json:"error,omitempty"`
 	// TimedOut: its time was up, and it was killed.
 	TimedOut bool `json:"timedOut,omitempty"`
-	// Rebooted: this is not the boot it belongs to.
+	// Rebooted: the boot it belongs to is over, or ended while it ran.
 	Rebooted   bool   `json:"rebooted,omitempty"`
 	DurationMs int64  `json:"durationMs,omitempty"`
 	Stdout     []byte `json:"stdout,omitempty"`

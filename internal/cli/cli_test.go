@@ -345,8 +345,44 @@ func TestStartOfAPlayThatFails(t *testing.T) {
 		l.Change(id, func(p *api.Play) { p.Tasks["a"] = api.PlayTask{Name: "a", Init: true, Status: api.TaskFailed} })
 		l.Ready(id)
 	}
+	l.Details = []api.TaskDetails{
+		{Name: "b", Machine: "m1", Status: api.TaskCompleted, Stdout: "not shown"},
+		{Name: "a", Machine: "m2", Status: api.TaskFailed, ExitCode: 3, Message: "exit code 3", Stdout: strings.Repeat("line\n", 20) + "last\x1b[2J\n", Stderr: "oh no\n"},
+	}
 	s.in = strings.NewReader(good)
-	s.fails(1, `init task "a" failed`, "playground", "start", "flexbox", "-f", "-", "-q")
+	errs = s.fails(1, `init task "a" failed`, "playground", "start", "flexbox", "-f", "-", "-q")
+	want := "task a on machine m2 failed: exit code 3\nthe last of its stdout:\n" + strings.Repeat("  | line\n", 9) + "  | last[2J\nthe last of its stderr:\n  | oh no\n"
+	if !strings.Contains(errs, want) || strings.Contains(errs, "not shown") {
+		t.Errorf("the failed task is explained so:\n%s", errs)
+	}
+}
+
+func TestWaitForTasks(t *testing.T) {
+	l := servertest.New(t)
+	l.Details = []api.TaskDetails{{Name: "later", Machine: "m", Status: api.TaskFailed, Message: "exit code 9"}}
+	s := newShell(t, l)
+	id := l.Add("demo", "m")
+	set := func(init, later int) {
+		l.Change(id, func(p *api.Play) {
+			p.Tasks["first"] = api.PlayTask{Name: "first", Init: true, Status: init}
+			p.Tasks["later"] = api.PlayTask{Name: "later", Status: later}
+		})
+	}
+	l.Ready(id)
+	set(api.TaskRunning, api.TaskBlocked)
+	s.fails(1, "not completed within 50ms", "playground", "wait", string(id), "--timeout", "50ms")
+	set(api.TaskCompleted, api.TaskRunning)
+	s.must("playground", "wait", string(id), "--init-only")
+	set(api.TaskCompleted, api.TaskFailed)
+	if _, errs, code := s.run("playground", "wait", string(id)); code != 0 || !strings.Contains(errs, "task later on machine m failed: exit code 9") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	set(api.TaskCompleted, api.TaskCompleted)
+	if _, errs, code := s.run("playground", "wait", string(id)); code != 0 || !strings.Contains(errs, "completed.") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	s.must("playground", "stop", string(id))
+	s.fails(1, "STOPPED", "playground", "wait", string(id))
 }
 
 func TestInterruptedStart(t *testing.T) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -107,8 +108,11 @@ func (a *App) await(ctx context.Context, c *client.Client, p api.Play, w waits, 
 			err = fmt.Errorf("play %s is %s", p.ID, orDash(p.State()))
 		}
 	}
-	if errors.Is(err, errFailed) {
+	switch {
+	case errors.Is(err, errFailed):
 		a.explain(ctx, c, p)
+	case errors.Is(err, errTaskFailed):
+		a.explainTasks(ctx, c, p)
 	}
 	return p, err
 }
@@ -121,8 +125,11 @@ func fingerprintOf(p api.Play) string {
 	return string(raw)
 }
 
-// errFailed marks errors whose reason stands in the play.
-var errFailed = errors.New("play failed")
+// These mark errors whose reason stands in the play and in its tasks.
+var (
+	errFailed     = errors.New("play failed")
+	errTaskFailed = errors.New("failed")
+)
 
 // hopeless says why what is waited for cannot come any more; nil if it can.
 func hopeless(p api.Play, w waits) error {
@@ -136,7 +143,7 @@ func hopeless(p api.Play, w waits) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Tasks)) {
 		if t := p.Tasks[name]; w.init && t.Init && t.Status == api.TaskFailed {
-			return fmt.Errorf("init task %q failed: see labctl playground tasks %s -o yaml; the machines can be entered with labctl ssh %s", name, p.ID, p.ID)
+			return fmt.Errorf("init task %q %w: see labctl playground tasks %s -o yaml; the machines can be entered with labctl ssh %s", name, errTaskFailed, p.ID, p.ID)
 		}
 	}
 	return nil
@@ -174,6 +181,40 @@ func (a *App) explain(ctx context.Context, c *client.Client, p api.Play) {
 		lines := strings.Split(strings.TrimRight(content, "\r\n"), "\n")
 		for _, line := range lines[max(0, len(lines)-consoleTail):] {
 			a.say(false, "  | %s", line)
+		}
+	}
+}
+
+// outputTail is how many last lines of each of a failed task's outputs are
+// shown.
+const outputTail = 10
+
+// explainTasks prints why tasks failed, with the ends of what they wrote.
+func (a *App) explainTasks(ctx context.Context, c *client.Client, p api.Play) {
+	details, err := c.Tasks(ctx, p.ID)
+	if err != nil {
+		a.say(false, "labctl: cannot read the tasks of play %s: %v", p.ID, err)
+		return
+	}
+	slices.SortFunc(details, func(x, y api.TaskDetails) int { return cmp.Compare(x.Name, y.Name) })
+	for _, t := range details {
+		if t.Status != api.TaskFailed {
+			continue
+		}
+		why := t.Message
+		if why == "" {
+			why = fmt.Sprintf("exit code %d", t.ExitCode)
+		}
+		a.say(false, "task %s on machine %s failed: %s", t.Name, t.Machine, why)
+		for _, out := range []struct{ name, text string }{{"stdout", t.Stdout}, {"stderr", t.Stderr}} {
+			if strings.TrimSpace(out.text) == "" {
+				continue
+			}
+			a.say(false, "the last of its %s:", out.name)
+			lines := strings.Split(strings.TrimRight(out.text, "\r\n"), "\n")
+			for _, line := range lines[max(0, len(lines)-outputTail):] {
+				a.say(false, "  | %s", line)
+			}
 		}
 	}
 }

@@ -37,6 +37,7 @@ type Observer interface {
 	Status(id play.ID) (bender.Record, error)
 	Watch(id play.ID) (changes <-chan struct{}, stop func(), err error)
 	Console(id play.ID, machine string) ([]byte, error)
+	Tasks(ctx context.Context, id play.ID) ([]play.TaskStatus, error)
 }
 
 // Machines changes single machines.
@@ -200,9 +201,6 @@ func effective(base *manifest.Manifest, req api.StartPlay) (m *manifest.Manifest
 	}
 	warnings = wireProblems(problems.Warnings())
 	chosen, problems = m.Choose(req.InitConditions)
-	if len(m.Playground.InitTasks) > 0 {
-		warnings = append(warnings, api.Problem{Path: "playground.initTasks", Message: "init tasks are not run by this version"})
-	}
 	return m, chosen, warnings, invalid(problems)
 }
 

@@ -36,6 +36,9 @@ func (f *fakeBender) Start(_ context.Context, p plan.Plan, s bender.Secrets) err
 		return f.refuse
 	}
 	r := bender.Record{Plan: p, Events: []play.StateEvent{{State: play.Created, At: now}}}
+	for _, t := range p.Tasks {
+		r.Tasks = append(r.Tasks, play.TaskStatus{Name: t.Name, State: play.TaskCreated})
+	}
 	for _, m := range p.Machines {
 		r.Machines = append(r.Machines, play.MachineStatus{Name: m.Name, State: play.MachineCreated})
 	}
@@ -76,6 +79,12 @@ func (f *fakeBender) Watch(id play.ID) (<-chan struct{}, func(), error) {
 		return nil, nil, bender.ErrUnknown
 	}
 	return f.changes, func() {}, nil
+}
+func (f *fakeBender) Tasks(_ context.Context, id play.ID) ([]play.TaskStatus, error) {
+	if r, ok := f.plays[id]; ok {
+		return r.Tasks, nil
+	}
+	return nil, bender.ErrUnknown
 }
 func (f *fakeBender) Console(id play.ID, machine string) ([]byte, error) {
 	if machine != "hello" {

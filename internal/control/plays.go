@@ -64,7 +64,7 @@ func (c *Control) view(row store.Play) (api.Play, error) {
 
 // fill writes bender's part into the view.
 func fill(p *api.Play, r bender.Record) {
-	p.Notes = r.Plan.Notes
+	p.Notes, p.Tasks = r.Plan.Notes, tasks(r)
 	for i, m := range r.Plan.Machines {
 		p.Machines[i].Backend = m.Backend
 		p.Machines[i].Resources = &api.Resources{CPUCount: m.CPUs, RAMSize: manifest.FormatSize(int64(m.MemoryMiB) << 20)}
@@ -125,12 +125,6 @@ func (c *Control) List(ctx context.Context, user api.Me, persistent bool) ([]api
 		list = append(list, p)
 	}
 	return list, nil
-}
-
-// Tasks lists a play's tasks: none yet.
-func (c *Control) Tasks(ctx context.Context, user api.Me, id play.ID, _ []string) ([]api.TaskDetails, error) {
-	_, err := c.row(ctx, user, id)
-	return []api.TaskDetails{}, err
 }
 
 // Watch sends the play at once and after every change.
