@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -86,7 +87,7 @@ func (s *Server) servePackets(ctx context.Context, conn net.PacketConn, wait *sy
 			return err
 		}
 		failures = 0
-		q, reply := s.local(buf[:n])
+		q, reply := s.local(buf[:n], asker(from))
 		switch {
 		case reply != nil:
 			s.sendPacket(conn, from, q, reply)
@@ -116,7 +117,7 @@ func (s *Server) forwarded() { <-s.forwards }
 
 // local reads a packet and answers it from the zone. Without a reply the query
 // is to be forwarded; without a query the packet is to be ignored.
-func (s *Server) local(packet []byte) (q, reply *dns.Msg) {
+func (s *Server) local(packet []byte, asker netip.Addr) (q, reply *dns.Msg) {
 	defer s.survive()
 	m := new(dns.Msg)
 	err := m.Unpack(packet)
@@ -129,7 +130,17 @@ func (s *Server) local(packet []byte) (q, reply *dns.Msg) {
 		bad.Id, bad.Response, bad.Opcode, bad.Rcode = binary.BigEndian.Uint16(packet), true, m.Opcode, dns.RcodeFormatError
 		return m, bad
 	}
-	return m, s.Zone.Answer(m)
+	reply = s.Zone.Answer(m)
+	if reply != nil {
+		s.Zone.nearFirst(reply.Answer, asker)
+	}
+	return m, reply
+}
+
+// asker is the address of a machine; the zero Addr if it has none.
+func asker(from net.Addr) netip.Addr {
+	a, _ := netip.ParseAddrPort(from.String())
+	return a.Addr().Unmap()
 }
 
 // survive keeps a packet that trips the parser from ending labd, and with it
@@ -197,7 +208,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 		if err != nil {
 			return
 		}
-		q, reply := s.local(packet)
+		q, reply := s.local(packet, asker(conn.RemoteAddr()))
 		if q == nil {
 			return
 		}

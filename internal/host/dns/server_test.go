@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -296,14 +297,14 @@ func TestMalformedPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range whole {
-		if q, reply := s.local(whole[:i]); i < 12 && (q != nil || reply != nil) {
+		if q, reply := s.local(whole[:i], netip.Addr{}); i < 12 && (q != nil || reply != nil) {
 			t.Errorf("%d bytes: answered", i)
 		} else if i > 12 && (reply == nil || reply.Rcode == dns.RcodeSuccess || len(reply.Answer) != 0 || reply.Id != 7) {
 			t.Errorf("%d bytes: %v, want an error", i, reply)
 		}
 	}
 	binary.BigEndian.PutUint16(whole[2:], 0x8000)
-	if q, reply := s.local(whole); q != nil || reply != nil {
+	if q, reply := s.local(whole, netip.Addr{}); q != nil || reply != nil {
 		t.Error("answered a reply")
 	}
 }

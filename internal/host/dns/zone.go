@@ -13,6 +13,7 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -153,6 +154,25 @@ func (z Zone) Answer(q *dns.Msg) *dns.Msg {
 		return fail(dns.RcodeNameError)
 	}
 	return nil
+}
+
+// nearFirst moves the addresses on the asker's network to the front, since
+// many programs try the first one only: a router on two networks is reached
+// from each without the other.
+func (z Zone) nearFirst(answers []dns.RR, asker netip.Addr) {
+	i := slices.IndexFunc(z.subnets, func(p netip.Prefix) bool { return p.Contains(asker) })
+	if i < 0 {
+		return
+	}
+	far := func(rr dns.RR) int {
+		if a, ok := rr.(*dns.A); ok {
+			if addr, ok := netip.AddrFromSlice(a.A); ok && z.subnets[i].Contains(addr.Unmap()) {
+				return 0
+			}
+		}
+		return 1
+	}
+	slices.SortStableFunc(answers, func(a, b dns.RR) int { return far(a) - far(b) })
 }
 
 // reverse reads "4.3.2.1.in-addr.arpa." as 1.2.3.4.

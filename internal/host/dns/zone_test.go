@@ -45,6 +45,30 @@ func brief(m *dns.Msg) string {
 	return strings.Join(words, " ")
 }
 
+// TestNearFirst: the machine on the asker's network answers from there, in
+// whatever order the manifest has its interfaces.
+func TestNearFirst(t *testing.T) {
+	var names []Name
+	for _, addr := range []string{"10.0.0.10", "172.16.0.3", "172.16.0.4", "10.1.0.1"} {
+		names = append(names, Name{"router", netip.MustParseAddr(addr)})
+	}
+	s := &Server{Zone: NewZone(names, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("172.16.0.0/24"), netip.MustParsePrefix("10.1.0.0/24")})}
+	packet, err := query("router.", "A").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[string]string{
+		"10.0.0.7":    "NOERROR 10.0.0.10 172.16.0.3 172.16.0.4 10.1.0.1",
+		"172.16.0.7":  "NOERROR 172.16.0.3 172.16.0.4 10.0.0.10 10.1.0.1",
+		"10.1.0.7":    "NOERROR 10.1.0.1 10.0.0.10 172.16.0.3 172.16.0.4",
+		"192.168.0.1": "NOERROR 10.0.0.10 172.16.0.3 172.16.0.4 10.1.0.1",
+	} {
+		if _, reply := s.local(packet, netip.MustParseAddr(from)); brief(reply) != want {
+			t.Errorf("asked from %s: %s, want %s", from, brief(reply), want)
+		}
+	}
+}
+
 func TestAnswer(t *testing.T) {
 	z := testZone()
 	for _, c := range []struct{ name, rrtype, want string }{
@@ -160,7 +184,7 @@ func FuzzPacket(f *testing.F) {
 		if err := m.Unpack(packet); err == nil {
 			s.Zone.Answer(m)
 		}
-		q, reply := s.local(packet)
+		q, reply := s.local(packet, netip.Addr{})
 		if reply == nil {
 			return
 		}

@@ -69,7 +69,7 @@ func tunCheck() Check {
 }
 
 // nftCheck installs what plays install: a NAT chain with a masquerade rule
-// and a filter that tracks connections.
+// and a filter that tracks connections and bounds them.
 func nftCheck() Check {
 	conn, err := nftables.New()
 	if err != nil {
@@ -86,10 +86,12 @@ func nftCheck() Check {
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
 	})
 	conn.AddRule(&nftables.Rule{Table: table, Chain: filter, Exprs: []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATE, Register: 1}, &expr.Verdict{Kind: expr.VerdictAccept},
+		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: 1, Unit: expr.LimitTimeSecond},
+		&expr.Connlimit{Count: 1}, &expr.Verdict{Kind: expr.VerdictAccept},
 	}})
 	if err := conn.Flush(); err != nil {
-		return fail("nft", "cannot set rules up: "+err.Error(), "modprobe -a nf_tables nft_chain_nat nft_masq nft_ct")
+		return fail("nft", "cannot set rules up: "+err.Error(), "modprobe -a nf_tables nft_chain_nat nft_masq nft_ct nft_limit nft_connlimit")
 	}
 	tables, err := conn.ListTables()
 	if err != nil || len(tables) != 1 {

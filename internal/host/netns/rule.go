@@ -201,6 +201,20 @@ func setMark(mark uint32) Term {
 		&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true}}}
 }
 
+// newOver matches new connections beyond a rate, which may be exceeded by
+// burst.
+func newOver(perSecond, burst uint32) Term {
+	return Term{fmt.Sprintf("limit rate over %d/second burst %d packets", perSecond, burst), []expr.Any{
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: uint64(perSecond), Unit: expr.LimitTimeSecond, Burst: burst, Over: true}}}
+}
+
+// countOver matches once this rule has seen more connections that are still
+// open.
+func countOver(n uint32) Term {
+	return Term{fmt.Sprintf("ct count over %d", n), []expr.Any{
+		&expr.Connlimit{Count: n, Flags: expr.NFT_CONNLIMIT_F_INV}}}
+}
+
 // toSelf matches packets addressed to this computer.
 func toSelf() Term {
 	return Term{"fib daddr type local", []expr.Any{

@@ -2,6 +2,17 @@ package netns
 
 import "net/netip"
 
+// Bounds on a play's connections to the outside. Each is remembered by the
+// host, too, in a table that all plays and the host itself share (262,144
+// entries where memory is plenty), and whose size no namespace can have of its
+// own. A closed connection stays there for two minutes: 34,000 are the most
+// that one play can take. The rate comes first, since counting is work.
+const (
+	maxOpen      = 4096
+	maxPerSecond = 250
+	maxBurst     = 2000
+)
+
 // playTable is the table in every play's namespace.
 const playTable = "play"
 
@@ -36,7 +47,9 @@ func PlayRules(bridges []Bridge, services []Service) Ruleset {
 		Rule{daddr(linkLocal), drop()},
 		// NAT leaves such packets as they are, and they would leave with a
 		// machine's own address.
-		Rule{invalid(), drop()})
+		Rule{invalid(), drop()},
+		Rule{oif(UplinkName), isNew(), newOver(maxPerSecond, maxBurst), drop()},
+		Rule{oif(UplinkName), isNew(), countOver(maxOpen), drop()})
 	for i, b := range bridges {
 		if b.Private {
 			continue
