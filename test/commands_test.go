@@ -28,7 +28,8 @@ func (w *world) setup(env *testscript.Env) error {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return err
 	}
-	l := &lab{world: w, root: w.data.Root, home: home, log: func(format string, args ...any) {
+	p := <-w.places
+	l := &lab{world: w, place: p, root: p.data.Root, home: home, log: func(format string, args ...any) {
 		env.T().Log(fmt.Sprintf(format, args...))
 	}}
 	env.Values[labKey{}] = l
@@ -38,13 +39,16 @@ func (w *world) setup(env *testscript.Env) error {
 	}
 	env.Setenv("PATH", w.bin+":"+os.Getenv("PATH"))
 	env.Setenv("HOME", home)
-	env.Setenv("LABD_DATA_DIR", w.data.Root)
+	env.Setenv("LABD_DATA_DIR", l.root)
 	env.Setenv("EXAMPLES", examples)
 	env.Setenv("LABD_IMAGES", filepath.Join(filepath.Dir(examples), "images"))
 	env.Setenv("TINY", w.tiny)
 	env.Setenv("USERLAND", w.userland)
 	env.Setenv("SPARE", filepath.Join(w.bin, "spare")) // a folder that everybody may pass to
-	env.Defer(l.clean)
+	env.Defer(func() {
+		l.clean()
+		w.places <- p
+	})
 	return nil
 }
 

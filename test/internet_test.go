@@ -23,8 +23,8 @@ const (
 // internet joins the host to a namespace where port 80 answers with the
 // caller's address, and port 53 with "internet" for every name. The host's own
 // port 80 on that link answers, too; what comes back ends it all.
-func (w *world) internet() (end func(), err error) {
-	name, link := "internet-"+w.data.Table(), "in"+w.data.UplinkPrefix()
+func (p *place) internet() (end func(), err error) {
+	name, link := "internet-"+p.data.Table(), "in"+p.data.UplinkPrefix()
 	var closers []func() error
 	end = func() {
 		for _, c := range closers {

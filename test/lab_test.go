@@ -25,7 +25,8 @@ import (
 // lab is one script's labd, and labctl with a home of its own.
 type lab struct {
 	*world
-	root   string // data directory; the shared one unless a script has its own
+	*place
+	root   string // data directory; the place's unless a script has its own
 	home   string
 	listen string
 	log    func(format string, args ...any)
@@ -226,16 +227,16 @@ func (l *lab) clean() {
 // inventory is everything on the host and in the data directory that plays
 // make. labd's own process does not count, nor the cgroup above all machines',
 // which stays like the pool and the host's rules until labd purge.
-func (w *world) inventory() ([]string, error) {
-	found, err := labtest.Inventory(w.data.Table(), w.data.UplinkPrefix(), w.data.Root)
+func (p *place) inventory() ([]string, error) {
+	found, err := labtest.Inventory(p.data.Table(), p.data.UplinkPrefix(), p.data.Root)
 	if err != nil {
 		return nil, err
 	}
 	found = slices.DeleteFunc(found, func(line string) bool {
 		return strings.HasPrefix(line, "process ") && strings.Contains(line, "/labd up ") ||
-			strings.HasPrefix(line, "cgroup ") && filepath.Base(line) == w.data.Cgroup()
+			strings.HasPrefix(line, "cgroup ") && filepath.Base(line) == p.data.Cgroup()
 	})
-	for _, dir := range []string{w.data.Plays(), w.data.Volumes(), w.data.Staging()} {
+	for _, dir := range []string{p.data.Plays(), p.data.Volumes(), p.data.Staging()} {
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
@@ -253,20 +254,20 @@ func (w *world) inventory() ([]string, error) {
 }
 
 // leaks tells what is on the host that was not there before the stories.
-func (w *world) leaks() (string, error) {
+func (p *place) leaks() (string, error) {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		now, err := w.inventory()
+		now, err := p.inventory()
 		if err != nil {
 			return "", err
 		}
 		var diff []string
 		for _, line := range now {
-			if !slices.Contains(w.nothing, line) {
+			if !slices.Contains(p.nothing, line) {
 				diff = append(diff, "left:    "+line)
 			}
 		}
-		for _, line := range w.nothing {
+		for _, line := range p.nothing {
 			if !slices.Contains(now, line) {
 				diff = append(diff, "missing: "+line)
 			}

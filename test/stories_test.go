@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,12 +23,16 @@ import (
 
 // world is what all scripts share.
 type world struct {
-	bin      string // the built programs
-	data     layout.Layout
-	tiny     string   // archive of the tiny image
-	userland string   // archive of the image with a userland
-	nothing  []string // the host while no labd runs and no play exists
+	bin      string        // the built programs
+	cache    layout.Layout // kernels and images
+	tiny     string        // archive of the tiny image
+	userland string        // archive of the image with a userland
+	places   chan *place   // those that no script uses
 }
+
+// places is how many scripts run at once: a machine of one processor keeps one
+// core busy.
+const places = 2
 
 func TestStories(t *testing.T) {
 	labtest.Require(t, labtest.Root, labtest.VM)
@@ -35,13 +40,16 @@ func TestStories(t *testing.T) {
 	if cache == "" {
 		cache = "/var/cache/sandlot-test"
 	}
-	w := &world{data: layout.Layout{Root: cache}}
-	if _, err := os.Stat(filepath.Join(w.data.Kernels(), "6.1")); err != nil {
+	w := &world{cache: layout.Layout{Root: cache}, places: make(chan *place, places)}
+	if _, err := os.Stat(filepath.Join(w.cache.Kernels(), "6.1")); err != nil {
 		t.Fatalf("%s holds no kernel 6.1: run make test-prepare", cache)
 	}
 	w.programs(t)
-	w.settle(t)
-	testscript.RunT(serial{t}, testscript.Params{
+	w.images(t)
+	for i := range places {
+		w.places <- w.place(t, i)
+	}
+	testscript.Run(t, testscript.Params{
 		Dir:                 "script",
 		WorkdirRoot:         t.TempDir(),
 		Setup:               w.setup,
@@ -79,39 +87,62 @@ func build(t testing.TB, out, pkg, ldflags string) {
 	}
 }
 
-// settle brings the data directory to where every script starts: no play, the
-// images in the store, the pool mounted, the host's own rules made.
-func (w *world) settle(t *testing.T) {
-	for _, args := range [][]string{{"image", "pull", w.tiny, "--name", "tiny", "--prepare", "6.1"}, {"image", "list"}} {
-		cmd := exec.Command(filepath.Join(w.bin, "labd"), args...)
-		cmd.Env = append(os.Environ(), "LABD_DATA_DIR="+w.data.Root, "LABD_POOL_SIZE=10GiB")
+// images brings the shared data directory to what places are made from.
+func (w *world) images(t *testing.T) {
+	for _, args := range [][]string{
+		{"pull", w.tiny, "--name", "tiny", "--prepare", "6.1"},
+		{"prune"},
+		{"list"},
+	} {
+		cmd := exec.Command(filepath.Join(w.bin, "labd"), append([]string{"image"}, args...)...)
+		cmd.Env = append(os.Environ(), "LABD_DATA_DIR="+w.cache.Root, "LABD_POOL_SIZE=10GiB")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Fatalf("labd %s: %v\n%s", strings.Join(args, " "), err, out)
+			t.Fatalf("labd image %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
-		if args[1] == "list" && !strings.Contains(string(out), "debian-12 ") {
-			t.Fatalf("%s holds no image debian-12: run make test-prepare", w.data.Root)
+		if args[0] == "list" && !strings.Contains(string(out), "debian-12 ") {
+			t.Fatalf("%s holds no image debian-12: run make test-prepare", w.cache.Root)
 		}
 	}
-	l := &lab{world: w, root: w.data.Root, home: t.TempDir(), log: t.Logf}
+}
+
+// place is a data directory, which one script at a time has for itself. It lies
+// in the pool of the shared one, so kernels, images and base volumes are clones.
+type place struct {
+	data    layout.Layout
+	nothing []string // the host while no labd runs and no play exists
+}
+
+// place makes a place, after ending what an earlier, killed run left in it.
+func (w *world) place(t *testing.T, number int) *place {
+	p := &place{data: layout.Layout{Root: filepath.Join(w.cache.Pool(), "s"+strconv.Itoa(number))}}
+	purge := func() {
+		cmd := exec.Command(filepath.Join(w.bin, "labd"), "purge", "--yes", "--data-dir", p.data.Root)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("labd purge: %v\n%s", err, out)
+		}
+	}
+	purge()
+	t.Cleanup(purge)
+	// Machines' users pass through.
+	for _, dir := range []string{p.data.Root, p.data.Pool()} {
+		if err := os.Mkdir(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for from, to := range map[string]string{w.cache.Kernels(): p.data.Kernels(), w.cache.Images(): p.data.Images(), w.cache.Bases(): p.data.Bases()} {
+		if out, err := exec.Command("cp", "-a", "--reflink=auto", from, to).CombinedOutput(); err != nil {
+			t.Fatalf("cp: %v\n%s", err, out)
+		}
+	}
+	l := &lab{world: w, place: p, root: p.data.Root, home: t.TempDir(), log: t.Logf}
 	if err := l.up(); err != nil {
 		t.Fatal(err)
 	}
 	l.clean()
 	var err error
-	if w.nothing, err = w.inventory(); err != nil {
+	if p.nothing, err = p.inventory(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// serial runs one script after the other: boots share two cores, and one data
-// directory has one labd.
-type serial struct{ *testing.T }
-
-func (serial) Parallel() {}
-
-func (serial) Verbose() bool { return testing.Verbose() }
-
-func (s serial) Run(name string, f func(testscript.T)) {
-	s.T.Run(name, func(t *testing.T) { f(serial{t}) })
+	return p
 }
