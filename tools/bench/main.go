@@ -1,6 +1,6 @@
 // Command bench measures labd side by side with plain tools in one run and
 // prints the ratios. In go the built programs in bin/ and a prepared data
-// directory; out comes a table of figures, each with its baseline and the
+// directory (-only manifest needs neither); out comes a table of figures, each with its baseline and the
 // ratio it must keep. Every start is repeated, baseline and ours in turn, and
 // the median counts.
 //
@@ -70,6 +70,16 @@ func (b *bench) run(only string) error {
 	wanted := func(name string) bool {
 		return only == "" || slices.Contains(strings.Split(only, ","), name)
 	}
+	var figures []figure
+	if wanted("manifest") {
+		f, err := b.manifest()
+		if err != nil {
+			return fmt.Errorf("cannot measure manifest: %w", err)
+		}
+		if figures = append(figures, f...); only == "manifest" {
+			return report(figures)
+		}
+	}
 	b.work = filepath.Join(b.layout.Pool(), "bench")
 	var err error
 	if b.labd, err = b.startLabd(); err != nil {
@@ -80,7 +90,6 @@ func (b *bench) run(only string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(b.work) }()
-	var figures []figure
 	for _, part := range []struct {
 		name string
 		f    func() ([]figure, error)
