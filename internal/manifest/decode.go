@@ -1,8 +1,10 @@
 package manifest
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -225,9 +227,12 @@ func outward(path, key string) (outer, name string, ok bool) {
 
 func (s *source) decodeSlice(node *yaml.Node, v reflect.Value, path string) {
 	if node.Kind != yaml.SequenceNode {
-		fix := "write a list, one item a line after \"- \""
-		if node.Kind == yaml.ScalarNode && v.Type().Elem().Kind() == reflect.String {
+		fix := `put "- " before its first field: each item of a list has one`
+		if item := v.Type().Elem(); node.Kind == yaml.ScalarNode {
 			fix = fmt.Sprintf("write [%s]", short(node.Value))
+			if item.Kind() == reflect.Struct {
+				fix = fmt.Sprintf("write [{%s: %s}]", leading(item), short(node.Value))
+			}
 		}
 		s.wrong(node, path, fix, "%s where a list is expected", describe(node))
 		return
@@ -304,16 +309,25 @@ func (s *source) decodeScalar(node *yaml.Node, v reflect.Value, path string) {
 	case reflect.Int:
 		number, err := strconv.ParseInt(strings.ReplaceAll(node.Value, "_", ""), 0, 32)
 		if node.ShortTag() != "!!int" || err != nil {
-			fix := fmt.Sprintf(`write it like "%s: 2"`, key)
+			fix := fmt.Sprintf(`write it like "%s: %s"`, key, cmp.Or(examples[key], "2"))
 			if n, err := strconv.Atoi(node.Value); err == nil && node.ShortTag() == "!!str" {
 				fix = fmt.Sprintf(`write "%s: %d" without quotes`, key, n)
 			}
 			s.wrong(node, path, fix, "%q is not a whole number", short(node.Value))
 			return
 		}
+		if octal.MatchString(node.Value) {
+			s.report(node, Warning, path, fmt.Sprintf("write %d, or leave the 0 out", number), "%q is octal, and means %d", node.Value, number)
+		}
 		v.SetInt(number)
 	}
 }
+
+// examples are numbers that fit fields where 2 does not.
+var examples = map[string]string{"timeout_seconds": "60", "number": "8080"}
+
+// octal is how YAML 1.1 writes octal numbers.
+var octal = regexp.MustCompile(`^[-+]?0[0-7_]+$`)
 
 type pair struct{ key, value *yaml.Node }
 
@@ -401,6 +415,10 @@ func mappingFix(typ reflect.Type, path string, node *yaml.Node) string {
 			return `put the list under "interfaces:"`
 		case reflect.TypeFor[InitConditions]():
 			return `put the list under "values:"`
+		case reflect.TypeFor[Kernel]():
+			return `write "kernel: {source: 6.1}"`
+		case reflect.TypeFor[Resources]():
+			return `write "resources: {cpuCount: 2, ramSize: 2GiB}"`
 		}
 		return ""
 	}
@@ -423,4 +441,13 @@ func mappingFix(typ reflect.Type, path string, node *yaml.Node) string {
 		return fmt.Sprintf(`write "%s: {%s: …}"`, key, names[0])
 	}
 	return ""
+}
+
+// leading is the field of typ that a bare value was probably meant for.
+func leading(typ reflect.Type) string {
+	names := fieldsOf(typ).names
+	if slices.Contains(names, "name") {
+		return "name"
+	}
+	return names[0]
 }

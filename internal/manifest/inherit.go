@@ -300,7 +300,7 @@ func defaultTabs(base *Manifest, machines []Machine) []Tab {
 	}
 	var ssh []string
 	for _, m := range machines {
-		if !m.NoSSH {
+		if !m.NoSSH && hostPattern.MatchString(m.Name) && !slices.Contains(ssh, m.Name) {
 			ssh = append(ssh, m.Name)
 		}
 	}

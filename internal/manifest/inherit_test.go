@@ -256,7 +256,7 @@ func TestInheritProblems(t *testing.T) {
 			`lab.yaml:8:20: playground.tabs[0].machine: there is no machine "node-01"; machines here are dev-01`},
 		{"condition of the base", cluster, machine("dev-01", "  initTasks: {a: {run: x, conditions: [{key: Container runtime, value: podman}, {key: Nope, value: a}]}}\n"),
 			"lab.yaml:8:72: warning: playground.initTasks.a.conditions[0].value: \"podman\" is not an option of \"Container runtime\": the task never runs; options are docker, containerd\n" +
-				`lab.yaml:8:87: playground.initTasks.a.conditions[1].key: there is no init condition "Nope"; define it under initConditions.values`},
+				`lab.yaml:8:87: playground.initTasks.a.conditions[1].key: there is no init condition "Nope"; conditions here are Container runtime`},
 		{"total with defaults", "kind: playground\nname: flexbox\nplayground: {}\n", strings.Replace(machine("a", ""), "mount: /}", "mount: /, size: 100GiB}, {size: 100GiB}, {size: 31GiB}, {}", 1),
 			`lab.yaml:6:92: playground.machines[0].drives[3].size: the drives of all machines are 241GiB together, above the most, 240GiB; take away 1GiB`},
 		{"nothing to start", "kind: playground\nname: flexbox\nplayground: {}\n", "kind: playground\nplayground: {}\n",

@@ -54,6 +54,7 @@ func (m *Manifest) convertAccess() {
 	}
 	m.Playground.Access = nil
 	if m.Playground.AccessControl != nil {
+		m.source.problems = append(m.source.problems, m.At(Warning, "playground.access", "ignored: accessControl is there too", "leave it out"))
 		return
 	}
 	m.Playground.AccessControl = &AccessControl{
@@ -68,19 +69,8 @@ func readDocument(data []byte) (root *yaml.Node, problem *Problem) {
 			Fix:     "move big files into an image",
 		}
 	}
-	if !utf8.Valid(data) {
-		line, column := 1, 1
-		for rest := data; ; {
-			r, size := utf8.DecodeRune(rest)
-			if r == utf8.RuneError && size <= 1 {
-				break
-			}
-			if column++; r == '\n' {
-				line, column = line+1, 1
-			}
-			rest = rest[size:]
-		}
-		return nil, &Problem{Line: line, Column: column, Message: "the document is not UTF-8 text", Fix: "save it as UTF-8"}
+	if problem := strangeText(data); problem != nil {
+		return nil, problem
 	}
 	if marks(data) > maxMarks {
 		return nil, &Problem{
@@ -100,13 +90,13 @@ func readDocument(data []byte) (root *yaml.Node, problem *Problem) {
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) || (err == nil && len(document.Content) == 0) {
 		return nil, &Problem{Line: 1, Column: 1, Message: "the document is empty", Fix: `start with "kind: playground"`}
 	} else if err != nil {
-		return nil, syntaxProblem(err)
+		return nil, syntaxProblem(data, err)
 	}
 	var second yaml.Node
 	if err := decoder.Decode(&second); err == nil {
 		return nil, &Problem{Line: second.Line, Column: second.Column, Message: "a second document starts here", Fix: "a manifest is one document; remove the rest"}
 	} else if !errors.Is(err, io.EOF) {
-		return nil, syntaxProblem(err)
+		return nil, syntaxProblem(data, err)
 	}
 	root = document.Content[0]
 	if root.Kind != yaml.MappingNode {
@@ -115,9 +105,32 @@ func readDocument(data []byte) (root *yaml.Node, problem *Problem) {
 	return root, nil
 }
 
+// strangeText finds the first byte that no YAML text has. The library would
+// find it too, but not tell where.
+func strangeText(data []byte) *Problem {
+	line, column := 1, 1
+	for rest := data; len(rest) > 0; column++ {
+		r, size := utf8.DecodeRune(rest)
+		switch {
+		case r == utf8.RuneError && size <= 1:
+			return &Problem{Line: line, Column: column, Message: "the document is not UTF-8 text", Fix: "save it as UTF-8"}
+		case r == '\n':
+			line, column = line+1, 0
+		case r == 0xFEFF && len(rest) == len(data): // a byte order mark
+			column--
+		case r == '\t' || r == '\r' || r == 0x85:
+		case r < ' ', 0x7F <= r && r < 0xA0, r == 0xFEFF, r == 0xFFFE, r == 0xFFFF:
+			return &Problem{Line: line, Column: column, Message: fmt.Sprintf("the character %U cannot stand in YAML", r),
+				Fix: fmt.Sprintf(`remove it, or write "\u%04x" between double quotes`, r)}
+		}
+		rest = rest[size:]
+	}
+	return nil
+}
+
 var syntaxLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
-func syntaxProblem(err error) *Problem {
+func syntaxProblem(data []byte, err error) *Problem {
 	text := err.Error()
 	match := syntaxLine.FindStringSubmatch(text)
 	// The library leaves the line out when it is the first.
@@ -127,7 +140,7 @@ func syntaxProblem(err error) *Problem {
 	}
 	problem := &Problem{Line: line, Message: "the document is not YAML: " + strings.TrimPrefix(text, match[0])}
 	if anchor, ok := strings.CutPrefix(strings.TrimPrefix(text, match[0]), "unknown anchor '"); ok {
-		problem.Line = 0
+		problem.Line, problem.Column = firstUse(data, strings.TrimSuffix(anchor, "' referenced"))
 		problem.Fix = fmt.Sprintf("define &%s before *%[1]s uses it", strings.TrimSuffix(anchor, "' referenced"))
 	}
 	if strings.Contains(text, "character that cannot start any token") {
@@ -137,6 +150,17 @@ func syntaxProblem(err error) *Problem {
 		problem.Fix = `check the indentation, and quote values that contain ": "`
 	}
 	return problem
+}
+
+// firstUse is where *anchor stands first. The library does not say.
+func firstUse(data []byte, anchor string) (line, column int) {
+	match := regexp.MustCompile(`(?m)(?:^|[\s\[{,])(\*` + regexp.QuoteMeta(anchor) + `)(?:$|[^A-Za-z0-9_-])`).FindSubmatchIndex(data)
+	if match == nil {
+		return 0, 0
+	}
+	before := data[:match[2]]
+	start := bytes.LastIndexByte(before, '\n') + 1
+	return 1 + bytes.Count(before, []byte("\n")), 1 + utf8.RuneCount(before[start:])
 }
 
 // extent is what a node becomes once its aliases are expanded.

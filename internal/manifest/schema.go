@@ -3,7 +3,6 @@ package manifest
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -46,6 +45,7 @@ func refine(typ reflect.Type, s *jsonschema.Schema) {
 		refine(typ.Elem(), s)
 	case reflect.Slice:
 		refine(typ.Elem(), s.Items)
+		s.MaxItems = count(maxItems)
 	case reflect.Map:
 		refine(typ.Elem(), s.AdditionalProperties)
 		s.PatternProperties = nil
@@ -159,6 +159,16 @@ func between(least, most int) func(*jsonschema.Schema) {
 	}
 }
 
+func both(first, second func(*jsonschema.Schema)) func(*jsonschema.Schema) {
+	return func(s *jsonschema.Schema) {
+		first(s)
+		second(s)
+	}
+}
+
+// oneLine is text without control characters.
+func oneLine(s *jsonschema.Schema) { s.Pattern = `^[^\x00-\x1f\x7f-\x9f]*$` }
+
 func each(set func(*jsonschema.Schema)) func(*jsonschema.Schema) {
 	return func(s *jsonschema.Schema) { set(s.Items) }
 }
@@ -188,8 +198,7 @@ func oneRoot(s *jsonschema.Schema) {
 
 // oneDefault: at most one user is the default.
 func oneDefault(s *jsonschema.Schema) {
-	items(1, math.MaxInt)(s)
-	s.MaxItems = nil
+	items(1, maxItems)(s)
 	s.Contains = with("default", &jsonschema.Schema{Const: true})
 	s.MinContains, s.MaxContains = count(0), count(1)
 }
@@ -217,7 +226,7 @@ var fieldRules = map[string]fieldRule{
 	"Manifest.kind":        {"Always playground.", true, func(s *jsonschema.Schema) { s.Const = Kind }},
 	"Manifest.name":        {"Name of the playground, hostname-like.", false, pattern(hostPattern)},
 	"Manifest.base":        {"The playground this one derives from; flexbox is the blank one.", false, nil},
-	"Manifest.title":       {"Title of the card.", false, characters(MinTitle, MaxTitle)},
+	"Manifest.title":       {"Title of the card.", false, both(characters(MinTitle, MaxTitle), oneLine)},
 	"Manifest.description": {"One paragraph for the card.", false, characters(0, MaxDescription)},
 	"Manifest.categories":  {"Categories of the catalog: " + strings.Join(Categories, ", ") + ".", false, nil},
 	"Manifest.markdown":    {"The landing page.", false, characters(0, MaxMarkdown)},
@@ -280,15 +289,15 @@ var fieldRules = map[string]fieldRule{
 	"StartupFile.owner":   {"user, user:group or numbers; default 0:0.", false, pattern(ownerPattern)},
 	"StartupFile.mode":    {"Octal digits; default 644.", false, pattern(modePattern)},
 
-	"Tab.id":          {"Unique; default <kind>-<machine>.", false, nil},
+	"Tab.id":          {"Unique; default <kind>-<machine>.", false, oneLine},
 	"Tab.kind":        {"Default: terminal.", false, choices(TabKinds)},
-	"Tab.name":        {"Needed for http-port and web-page.", false, nil},
+	"Tab.name":        {"Needed for http-port and web-page.", false, oneLine},
 	"Tab.machine":     {"Default: the first machine.", false, nil},
 	"Tab.number":      {"The port, for http-port.", false, nil},
 	"Tab.access":      {"Of http-port; default: private.", false, choices(Accesses)},
 	"Tab.tls":         {"The application speaks HTTPS.", false, nil},
-	"Tab.hostRewrite": {"Host header that the application sees.", false, nil},
-	"Tab.pathRewrite": {"Path that the application sees.", false, nil},
+	"Tab.hostRewrite": {"Host header that the application sees.", false, pattern(hostRewritePattern)},
+	"Tab.pathRewrite": {"Path that the application sees.", false, oneLine},
 	"Tab.url":         {"Of a web-page.", false, nil},
 	"Tab.pane":        {"Side of the page.", false, choices(Panes)},
 
@@ -306,11 +315,11 @@ var fieldRules = map[string]fieldRule{
 	"Condition.value": {"Value it must have.", false, nil},
 
 	"InitConditions.values":         {"The choices.", false, items(0, MaxConditions)},
-	"InitCondition.key":             {"Name of the choice.", true, text1},
-	"InitCondition.default":         {"Taken if none is given.", false, nil},
-	"InitCondition.options":         {"What may be chosen.", false, func(s *jsonschema.Schema) { s.UniqueItems = true }},
+	"InitCondition.key":             {"Name of the choice.", true, both(text1, oneLine)},
+	"InitCondition.default":         {"Taken if none is given.", false, oneLine},
+	"InitCondition.options":         {"What may be chosen.", false, both(each(oneLine), func(s *jsonschema.Schema) { s.UniqueItems = true })},
 	"InitCondition.nullable":        {"May stay empty.", false, nil},
-	"InitCondition.placeholder":     {"Shown in the empty field.", false, nil},
+	"InitCondition.placeholder":     {"Shown in the empty field.", false, oneLine},
 	"InitCondition.validationRegex": {"RE2 expression that a value must match.", false, characters(0, MaxRegex)},
 
 	"PortForward.kind":       {"Kept for the client.", false, nil},
@@ -335,14 +344,14 @@ func taskNames(s *jsonschema.Schema) {
 
 func mountRule(s *jsonschema.Schema) {
 	types(s, "string")
-	s.Pattern = `^/\S*$`
+	s.Pattern = `^/[^\s\\]*$`
 	s.Not = &jsonschema.Schema{Pattern: notPlain + `|^(?:` + strings.Join(systemDirs, "|") + `)(?:/|$)`}
 }
 
 func fileRule(s *jsonschema.Schema) {
 	types(s, "string")
-	s.Pattern = `^/.`
-	s.Not = &jsonschema.Schema{Pattern: notPlain}
+	s.Pattern = `^/[^\x00-\x1f\x7f]+$`
+	s.Not = &jsonschema.Schema{Pattern: notPlain + `|^/(?:proc|sys|dev)(?:/|$)`}
 }
 
 // notPlain matches absolute paths that path.Clean would change.
@@ -352,6 +361,6 @@ const notPlain = `//|/\.\.?(?:/|$)|./$`
 var (
 	addressPattern   = regexp.MustCompile(`^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$`)
 	cidrPattern      = regexp.MustCompile(`^[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}$`)
-	authPattern      = regexp.MustCompile(`^[^:]+:(?:.|\n)+$`)
+	authPattern      = regexp.MustCompile(`^[^:\x00-\x1f]+:[^\x00-\x1f]+$`)
 	ociSourcePattern = regexp.MustCompile(strings.Replace(ociPattern.String(), "^", "^oci://", 1))
 )

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -242,22 +243,23 @@ func (c *checker) top() {
 		c.missing("title", fmt.Sprintf("give %d to %d characters", MinTitle, MaxTitle))
 	}
 	c.length("title", m.Title, MinTitle, MaxTitle)
+	c.line("title", m.Title)
 	c.length("description", m.Description, 0, MaxDescription)
 	c.length("markdown", m.Markdown, 0, MaxMarkdown)
 	if m.Categories == nil && c.mode == Update {
 		c.missing("categories", `write "categories: []" for none`)
 	}
 	for i, category := range m.Categories {
-		if !slices.Contains(Categories, category) {
+		if at := index("categories", i); !slices.Contains(Categories, category) && (m.source == nil || !m.source.isBroken(at)) {
 			fix := "known are " + strings.Join(Categories, ", ")
 			if near := nearest(category, Categories); near != "" {
 				fix = fmt.Sprintf("did you mean %q?", near)
 			}
-			c.warnf(index("categories", i), fix, "%q is not a category of the catalog", short(category))
+			c.warnf(at, fix, "%q is not a category of the catalog", short(category))
 		}
 	}
 	if auth := m.Playground.RegistryAuth; auth != "" {
-		if user, password, ok := strings.Cut(auth, ":"); !ok || user == "" || password == "" {
+		if user, password, ok := strings.Cut(auth, ":"); !ok || user == "" || password == "" || strings.ContainsFunc(auth, unicode.IsControl) {
 			// The value is a secret and stays out of the message.
 			c.errorf("playground.registryAuth", `write "user:password"`, "not a user and a password")
 		}
@@ -277,6 +279,13 @@ func (c *checker) length(path, value string, least, most int) {
 		fix = fmt.Sprintf("write at most %d", most)
 	}
 	c.errorf(path, fix, "has %s", plural(n, "character"))
+}
+
+// line checks text that is shown, or sent in a header, as one line.
+func (c *checker) line(path, value string) {
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		c.errorf(path, "write one line of plain text", "%q holds a control character", short(value))
+	}
 }
 
 func plural(n int, noun string) string {

@@ -2,9 +2,11 @@ package manifest
 
 import (
 	"fmt"
+	"math"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -123,6 +125,9 @@ func (c *checker) drives(m *Machine, at string) {
 // systemDirs are the kernel's and the boot's own.
 var systemDirs = []string{"/proc", "/sys", "/dev", "/run"}
 
+// below tells whether a plain path is dir or in it.
+func below(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
 func (c *checker) mount(at, mount string) bool {
 	if !path.IsAbs(mount) {
 		c.errorf(at, `write an absolute path, like "/data"`, "%q is not a mount point", short(mount))
@@ -132,12 +137,12 @@ func (c *checker) mount(at, mount string) bool {
 		c.errorf(at, fmt.Sprintf("write %q", short(clean)), "%q is not a plain path", short(mount))
 		return false
 	}
-	if strings.ContainsFunc(mount, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
-		c.errorf(at, "leave spaces out: fstab separates its fields with them", "%q is not a mount point", short(mount))
+	if strings.ContainsFunc(mount, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\\' }) {
+		c.errorf(at, "leave spaces and backslashes out: they mean something in fstab", "%q is not a mount point", short(mount))
 		return false
 	}
 	for _, dir := range systemDirs {
-		if mount == dir || strings.HasPrefix(mount, dir+"/") {
+		if below(mount, dir) {
 			c.errorf(at, `choose another place, like "/data"`, "%q belongs to the system", short(mount))
 			return false
 		}
@@ -313,17 +318,35 @@ func (c *checker) startupFiles(m *Machine, at string) {
 				fix = fmt.Sprintf("write %q", short(clean))
 			}
 			c.errorf(file, fix, "%q is not the plain path of a file", short(f.Path))
+		case below(f.Path, "/proc"), below(f.Path, "/sys"), below(f.Path, "/dev"):
+			c.errorf(file, "choose another place, or write it in an init task", "%q belongs to the system", short(f.Path))
 		default:
+			if below(f.Path, "/run") {
+				c.warnf(file, "choose another place, or let a unit write it at every boot", "%q is gone after a reboot: /run is empty at every boot", short(f.Path))
+			}
 			if before, ok := whole[f.Path]; ok && !f.Append {
 				c.warnf(file, `write "append: true" or merge them`, "%q overwrites %s", short(f.Path), index(at, before))
 			}
 			whole[f.Path] = i
 		}
-		if f.Owner != "" && !ownerPattern.MatchString(f.Owner) {
+		if f.Owner != "" && !isOwner(f.Owner) {
 			c.errorf(join(at2, "owner"), `write "user", "user:group" or numbers like "1000:1000"`, "%q is not an owner", short(f.Owner))
 		}
 		if f.Mode != "" && !modePattern.MatchString(f.Mode) {
 			c.errorf(join(at2, "mode"), `write octal digits, like "644"`, "%q is not a mode", short(f.Mode))
 		}
 	}
+}
+
+// isOwner also tells numbers that no account can have.
+func isOwner(owner string) bool {
+	if !ownerPattern.MatchString(owner) {
+		return false
+	}
+	for part := range strings.SplitSeq(owner, ":") {
+		if n, err := strconv.ParseUint(part, 10, 64); err == nil && n >= math.MaxUint32 {
+			return false
+		}
+	}
+	return true
 }

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -99,6 +100,9 @@ func (c *checker) brokenTab(at string) bool {
 	return c.m.source != nil && (c.m.source.isBroken(join(at, "id")) || c.m.source.isBroken(join(at, "kind")) || c.m.source.isBroken(join(at, "machine")))
 }
 
+// hostRewritePattern keeps what is sent as a Host header to one word.
+var hostRewritePattern = regexp.MustCompile(`^[^\x00-\x20\x7f-\x9f/]*$`)
+
 func (c *checker) tab(at string, t Tab) {
 	kind := t.TabKind()
 	switch kind {
@@ -108,6 +112,12 @@ func (c *checker) tab(at string, t Tab) {
 	}
 	if !c.oneOf(join(at, "kind"), kind, "a tab kind", TabKinds) {
 		return
+	}
+	c.line(join(at, "id"), t.ID)
+	c.line(join(at, "name"), t.Name)
+	c.line(join(at, "pathRewrite"), t.PathRewrite)
+	if host := join(at, "hostRewrite"); !hostRewritePattern.MatchString(t.HostRewrite) {
+		c.errorf(host, `write a host's name, like "localhost"`, "%q is not a host", short(t.HostRewrite))
 	}
 	if t.Name == "" && (kind == "http-port" || kind == "web-page") {
 		c.missing(join(at, "name"), fmt.Sprintf("a tab of kind %s needs one", kind))

@@ -61,8 +61,8 @@ func (c *checker) tasks() {
 		}
 		c.taskConditions(join(at, "conditions"), t)
 	}
-	if cycle := taskCycle(tasks); cycle != nil {
-		c.errorf(join(join(tasksPath, cycle[0]), "needs"), "remove one of these needs", "tasks need each other in a circle: %s", strings.Join(cycle, " → "))
+	for _, circle := range taskCircles(tasks) {
+		c.errorf(join(join(tasksPath, circle[0]), "needs"), "remove one of these needs", "tasks need each other in a circle: %s", strings.Join(circle, " → "))
 	}
 }
 
@@ -82,13 +82,32 @@ func (c *checker) taskConditions(at string, t InitTask) {
 		}
 		i2 := slices.IndexFunc(values, func(v InitCondition) bool { return v.Key == condition.Key })
 		if i2 < 0 {
-			c.errorf(key, "define it under initConditions.values", "there is no init condition %q", short(condition.Key))
+			fix := "define it under initConditions.values"
+			if keys := conditionKeys(values); len(keys) > 0 {
+				fix = "conditions here are " + strings.Join(keys, ", ")
+				if near := nearest(condition.Key, keys); near != "" {
+					fix = fmt.Sprintf("did you mean %q?", near)
+				}
+			}
+			c.errorf(key, fix, "there is no init condition %q", short(condition.Key))
 			continue
 		}
-		if v := values[i2]; len(v.Options) > 0 && !slices.Contains(v.Options, condition.Value) && (condition.Value != "" || !v.Nullable) {
-			c.warnf(join(index(at, i), "value"), "options are "+strings.Join(v.Options, ", "), "%q is not an option of %q: the task never runs", short(condition.Value), v.Key)
+		v := values[i2]
+		if condition.Value == "" && (v.Nullable || v.Default == "") {
+			continue // chosen by leaving it empty
+		}
+		if reason, fix := v.refuse(condition.Value); reason != "" {
+			c.warnf(join(index(at, i), "value"), fix, "%s of %q: the task never runs", reason, v.Key)
 		}
 	}
+}
+
+func conditionKeys(values []InitCondition) []string {
+	keys := make([]string, len(values))
+	for i, v := range values {
+		keys[i] = v.Key
+	}
+	return keys
 }
 
 // TaskNames lists tasks in the order of a dump.
@@ -101,14 +120,15 @@ func TaskNames(tasks map[string]InitTask) []string {
 	return names
 }
 
-// taskCycle returns a circle of needs with its first task repeated at the
-// end, or nil. The same tasks always give the same circle.
-func taskCycle(tasks map[string]InitTask) []string {
+// taskCircles returns circles of needs, each with its first task repeated at
+// the end: one for each need that closes a circle, so that all of them are
+// gone once each lost a need. The same tasks always give the same circles.
+func taskCircles(tasks map[string]InitTask) (circles [][]string) {
 	const open, done = 1, 2
 	state := make(map[string]int, len(tasks))
 	var stack []string
-	var visit func(name string) []string
-	visit = func(name string) []string {
+	var visit func(name string)
+	visit = func(name string) {
 		state[name] = open
 		stack = append(stack, name)
 		for _, need := range tasks[name].Needs {
@@ -117,27 +137,27 @@ func taskCycle(tasks map[string]InitTask) []string {
 			}
 			switch state[need] {
 			case open:
-				return append(slices.Clone(stack[slices.Index(stack, need):]), need)
+				if len(circles) < maxCircles {
+					circles = append(circles, append(slices.Clone(stack[slices.Index(stack, need):]), need))
+				}
 			case done:
-				continue
-			}
-			if cycle := visit(need); cycle != nil {
-				return cycle
+			default:
+				visit(need)
 			}
 		}
 		stack = stack[:len(stack)-1]
 		state[name] = done
-		return nil
 	}
 	for _, name := range TaskNames(tasks) {
 		if state[name] == 0 {
-			if cycle := visit(name); cycle != nil {
-				return cycle
-			}
+			visit(name)
 		}
 	}
-	return nil
+	return circles
 }
+
+// maxCircles is more than anybody mends at once.
+const maxCircles = 10
 
 func (c *checker) conditions() {
 	if c.m.Playground.InitConditions == nil {
@@ -159,12 +179,16 @@ func (c *checker) conditions() {
 		default:
 			first[v.Key] = i
 		}
+		c.line(join(at, "key"), v.Key)
+		c.line(join(at, "default"), v.Default)
+		c.line(join(at, "placeholder"), v.Placeholder)
 		options := map[string]int{}
 		for j, option := range v.Options {
 			if before, ok := options[option]; ok {
 				c.errorf(index(join(at, "options"), j), "list each option once", "%q is also %s", short(option), index(join(at, "options"), before))
 			}
 			options[option] = j
+			c.line(index(join(at, "options"), j), option)
 		}
 		if v.ValidationRegex != "" {
 			if reason, fix := refuseRegex(v.ValidationRegex); reason != "" {
