@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -57,6 +58,26 @@ func (g generator) some() bool { return g.IntN(2) == 0 }
 
 func (g generator) one(of []string) string { return of[g.IntN(len(of))] }
 
+// word is text for the head of a request.
+func (g generator) word() string {
+	return "w" + strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.IsSpace(r) || r == '/' {
+			return -1
+		}
+		return r
+	}, g.text())
+}
+
+// shown is text without what moves a cursor.
+func (g generator) shown() string {
+	return "s" + strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, g.text())
+}
+
 // text is what YAML has its own opinion about.
 func (g generator) text() string {
 	return g.one([]string{
@@ -76,7 +97,7 @@ func (g generator) maybe() string {
 
 func (g generator) manifest() *Manifest {
 	m := &Manifest{
-		Kind: Kind, Name: "made", Title: "Title: " + g.text(), Description: g.maybe(), Markdown: g.maybe(), Cover: g.maybe(),
+		Kind: Kind, Name: "made", Title: "Title: " + g.shown(), Description: g.maybe(), Markdown: g.maybe(), Cover: g.maybe(),
 		Playground: Playground{
 			AccessControl: &AccessControl{CanList: g.principals(), CanRead: g.principals(), CanStart: g.principals()},
 		},
@@ -110,7 +131,7 @@ func (g generator) manifest() *Manifest {
 	g.tabs(pg, names)
 	g.tasks(pg, names)
 	if g.some() {
-		pg.RegistryAuth = "user:" + g.text()
+		pg.RegistryAuth = "user:" + g.word()
 	}
 	switch g.IntN(3) {
 	case 0:
@@ -184,8 +205,8 @@ func (g generator) tabs(pg *Playground, names []string) {
 	}
 	pg.Tabs = []Tab{{Machine: names[0]}, {Kind: "ide"}, {Kind: "kexp", Pane: "right"}}
 	pg.Tabs = append(pg.Tabs,
-		Tab{Kind: "http-port", Name: g.text(), Number: 1 + g.IntN(65535), TLS: g.some(), Access: g.one([]string{"", "private", "public"}), HostRewrite: g.maybe(), PathRewrite: g.maybe()},
-		Tab{ID: "docs", Kind: "web-page", Name: g.text(), URL: "https://example.com/?a=b#c", Pane: "left"})
+		Tab{Kind: "http-port", Name: g.shown(), Number: 1 + g.IntN(65535), TLS: g.some(), Access: g.one([]string{"", "private", "public"}), HostRewrite: g.word(), PathRewrite: g.word()},
+		Tab{ID: "docs", Kind: "web-page", Name: g.shown(), URL: "https://example.com/?a=b#c", Pane: "left"})
 	g.Shuffle(len(pg.Tabs), func(i, j int) { pg.Tabs[i], pg.Tabs[j] = pg.Tabs[j], pg.Tabs[i] })
 	pg.Tabs = pg.Tabs[:g.IntN(len(pg.Tabs)+1)]
 }
@@ -197,7 +218,7 @@ func (g generator) tasks(pg *Playground, names []string) {
 	case 1:
 		pg.InitConditions = &InitConditions{Values: []InitCondition{
 			{Key: "Container runtime", Options: []string{"docker", "yes", "1e3"}, Default: "yes"},
-			{Key: "note", Nullable: true, Placeholder: g.maybe(), ValidationRegex: g.one([]string{"", "^[a-z]*$"})},
+			{Key: "note", Nullable: true, Placeholder: g.shown(), ValidationRegex: g.one([]string{"", "^[a-z]*$"})},
 		}}
 	}
 	if g.some() {

@@ -166,8 +166,8 @@ func both(first, second func(*jsonschema.Schema)) func(*jsonschema.Schema) {
 	}
 }
 
-// oneLine is text without control characters.
-func oneLine(s *jsonschema.Schema) { s.Pattern = `^[^\x00-\x1f\x7f-\x9f]*$` }
+// plainText may have line ends and tabs, but no other control characters.
+func plainText(s *jsonschema.Schema) { s.Pattern = `^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$` }
 
 func each(set func(*jsonschema.Schema)) func(*jsonschema.Schema) {
 	return func(s *jsonschema.Schema) { set(s.Items) }
@@ -226,7 +226,7 @@ var fieldRules = map[string]fieldRule{
 	"Manifest.kind":        {"Always playground.", true, func(s *jsonschema.Schema) { s.Const = Kind }},
 	"Manifest.name":        {"Name of the playground, hostname-like.", false, pattern(hostPattern)},
 	"Manifest.base":        {"The playground this one derives from; flexbox is the blank one.", false, nil},
-	"Manifest.title":       {"Title of the card.", false, both(characters(MinTitle, MaxTitle), oneLine)},
+	"Manifest.title":       {"Title of the card.", false, both(characters(MinTitle, MaxTitle), plainText)},
 	"Manifest.description": {"One paragraph for the card.", false, characters(0, MaxDescription)},
 	"Manifest.categories":  {"Categories of the catalog: " + strings.Join(Categories, ", ") + ".", false, nil},
 	"Manifest.markdown":    {"The landing page.", false, characters(0, MaxMarkdown)},
@@ -289,15 +289,15 @@ var fieldRules = map[string]fieldRule{
 	"StartupFile.owner":   {"user, user:group or numbers; default 0:0.", false, pattern(ownerPattern)},
 	"StartupFile.mode":    {"Octal digits; default 644.", false, pattern(modePattern)},
 
-	"Tab.id":          {"Unique; default <kind>-<machine>.", false, oneLine},
+	"Tab.id":          {"Unique; default <kind>-<machine>.", false, plainText},
 	"Tab.kind":        {"Default: terminal.", false, choices(TabKinds)},
-	"Tab.name":        {"Needed for http-port and web-page.", false, oneLine},
+	"Tab.name":        {"Needed for http-port and web-page.", false, plainText},
 	"Tab.machine":     {"Default: the first machine.", false, nil},
 	"Tab.number":      {"The port, for http-port.", false, nil},
 	"Tab.access":      {"Of http-port; default: private.", false, choices(Accesses)},
 	"Tab.tls":         {"The application speaks HTTPS.", false, nil},
 	"Tab.hostRewrite": {"Host header that the application sees.", false, pattern(hostRewritePattern)},
-	"Tab.pathRewrite": {"Path that the application sees.", false, oneLine},
+	"Tab.pathRewrite": {"Path that the application sees.", false, pattern(pathRewritePattern)},
 	"Tab.url":         {"Of a web-page.", false, nil},
 	"Tab.pane":        {"Side of the page.", false, choices(Panes)},
 
@@ -315,11 +315,11 @@ var fieldRules = map[string]fieldRule{
 	"Condition.value": {"Value it must have.", false, nil},
 
 	"InitConditions.values":         {"The choices.", false, items(0, MaxConditions)},
-	"InitCondition.key":             {"Name of the choice.", true, both(text1, oneLine)},
-	"InitCondition.default":         {"Taken if none is given.", false, oneLine},
-	"InitCondition.options":         {"What may be chosen.", false, both(each(oneLine), func(s *jsonschema.Schema) { s.UniqueItems = true })},
+	"InitCondition.key":             {"Name of the choice.", true, both(text1, plainText)},
+	"InitCondition.default":         {"Taken if none is given.", false, plainText},
+	"InitCondition.options":         {"What may be chosen.", false, both(each(plainText), func(s *jsonschema.Schema) { s.UniqueItems = true })},
 	"InitCondition.nullable":        {"May stay empty.", false, nil},
-	"InitCondition.placeholder":     {"Shown in the empty field.", false, oneLine},
+	"InitCondition.placeholder":     {"Shown in the empty field.", false, plainText},
 	"InitCondition.validationRegex": {"RE2 expression that a value must match.", false, characters(0, MaxRegex)},
 
 	"PortForward.kind":       {"Kept for the client.", false, nil},

@@ -243,7 +243,7 @@ func (c *checker) top() {
 		c.missing("title", fmt.Sprintf("give %d to %d characters", MinTitle, MaxTitle))
 	}
 	c.length("title", m.Title, MinTitle, MaxTitle)
-	c.line("title", m.Title)
+	c.plain("title", m.Title)
 	c.length("description", m.Description, 0, MaxDescription)
 	c.length("markdown", m.Markdown, 0, MaxMarkdown)
 	if m.Categories == nil && c.mode == Update {
@@ -281,10 +281,11 @@ func (c *checker) length(path, value string, least, most int) {
 	c.errorf(path, fix, "has %s", plural(n, "character"))
 }
 
-// line checks text that is shown, or sent in a header, as one line.
-func (c *checker) line(path, value string) {
-	if strings.ContainsFunc(value, unicode.IsControl) {
-		c.errorf(path, "write one line of plain text", "%q holds a control character", short(value))
+// plain checks text that is shown: it may have line ends, as YAML's blocks give
+// them, but nothing that moves a cursor.
+func (c *checker) plain(path, value string) {
+	if strings.ContainsFunc(value, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+		c.errorf(path, "write plain text", "%q holds a control character", short(value))
 	}
 }
 

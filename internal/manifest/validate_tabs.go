@@ -100,8 +100,11 @@ func (c *checker) brokenTab(at string) bool {
 	return c.m.source != nil && (c.m.source.isBroken(join(at, "id")) || c.m.source.isBroken(join(at, "kind")) || c.m.source.isBroken(join(at, "machine")))
 }
 
-// hostRewritePattern keeps what is sent as a Host header to one word.
-var hostRewritePattern = regexp.MustCompile(`^[^\x00-\x20\x7f-\x9f/]*$`)
+// What is sent in a request's head stays one word.
+var (
+	hostRewritePattern = regexp.MustCompile(`^[^\x00-\x20\x7f-\x9f/]*$`)
+	pathRewritePattern = regexp.MustCompile(`^[^\x00-\x20\x7f-\x9f]*$`)
+)
 
 func (c *checker) tab(at string, t Tab) {
 	kind := t.TabKind()
@@ -113,9 +116,11 @@ func (c *checker) tab(at string, t Tab) {
 	if !c.oneOf(join(at, "kind"), kind, "a tab kind", TabKinds) {
 		return
 	}
-	c.line(join(at, "id"), t.ID)
-	c.line(join(at, "name"), t.Name)
-	c.line(join(at, "pathRewrite"), t.PathRewrite)
+	c.plain(join(at, "id"), t.ID)
+	c.plain(join(at, "name"), t.Name)
+	if rewrite := join(at, "pathRewrite"); !pathRewritePattern.MatchString(t.PathRewrite) {
+		c.errorf(rewrite, `write a path, like "/app"`, "%q is not a path", short(t.PathRewrite))
+	}
 	if host := join(at, "hostRewrite"); !hostRewritePattern.MatchString(t.HostRewrite) {
 		c.errorf(host, `write a host's name, like "localhost"`, "%q is not a host", short(t.HostRewrite))
 	}

@@ -179,16 +179,16 @@ func (c *checker) conditions() {
 		default:
 			first[v.Key] = i
 		}
-		c.line(join(at, "key"), v.Key)
-		c.line(join(at, "default"), v.Default)
-		c.line(join(at, "placeholder"), v.Placeholder)
+		c.plain(join(at, "key"), v.Key)
+		c.plain(join(at, "default"), v.Default)
+		c.plain(join(at, "placeholder"), v.Placeholder)
 		options := map[string]int{}
 		for j, option := range v.Options {
 			if before, ok := options[option]; ok {
 				c.errorf(index(join(at, "options"), j), "list each option once", "%q is also %s", short(option), index(join(at, "options"), before))
 			}
 			options[option] = j
-			c.line(index(join(at, "options"), j), option)
+			c.plain(index(join(at, "options"), j), option)
 		}
 		if v.ValidationRegex != "" {
 			if reason, fix := refuseRegex(v.ValidationRegex); reason != "" {
