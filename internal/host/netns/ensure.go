@@ -225,8 +225,14 @@ func ensureBridge(ctx context.Context, b Bridge) error {
 	return netlink.LinkSetUp(link)
 }
 
+// maxMACs bounds what a bridge learns: a machine can invent a MAC for each of
+// its frames, and what is remembered of it is the host's memory. Frames to the
+// others are flooded, so nothing stops working.
+const maxMACs = 4096
+
 // plainForwarding turns spanning tree and its delay off: a port passes frames
-// the moment it is up. The netlink library has no fields for the two.
+// the moment it is up. The netlink library has no fields for these. Kernels
+// before 6.8 have no bound, and ignore it.
 func plainForwarding(index int) error {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -237,6 +243,7 @@ func plainForwarding(index int) error {
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
 	data.AddRtAttr(nl.IFLA_BR_STP_STATE, nl.Uint32Attr(0))
 	data.AddRtAttr(nl.IFLA_BR_FORWARD_DELAY, nl.Uint32Attr(0))
+	data.AddRtAttr(unix.IFLA_BR_FDB_MAX_LEARNED, nl.Uint32Attr(maxMACs))
 	req.AddData(info)
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
