@@ -29,6 +29,9 @@ const (
 // Server answers the machines of one play.
 type Server struct {
 	Zone Zone
+	// Here are names of what answers at the play's gateways: whoever asks for
+	// one gets the address that was asked.
+	Here []string
 	// Upstreams lists the resolvers for all other names, "address" or
 	// "address:port", best first. Nil means none: other names get SERVFAIL.
 	Upstreams func() []string
@@ -77,6 +80,7 @@ func (s *Server) Serve(ctx context.Context, packets []net.PacketConn, listeners 
 // servePackets answers from the zone at once and lets the rest wait elsewhere.
 func (s *Server) servePackets(ctx context.Context, conn net.PacketConn, wait *sync.WaitGroup) error {
 	buf := make([]byte, maxQuery)
+	zone := s.zoneAt(conn.LocalAddr())
 	for failures := 0; ; {
 		n, from, err := conn.ReadFrom(buf)
 		if err != nil {
@@ -87,7 +91,7 @@ func (s *Server) servePackets(ctx context.Context, conn net.PacketConn, wait *sy
 			return err
 		}
 		failures = 0
-		q, reply := s.local(buf[:n], asker(from))
+		q, reply := s.local(zone, buf[:n], asker(from))
 		switch {
 		case reply != nil:
 			s.sendPacket(conn, from, q, reply)
@@ -117,7 +121,7 @@ func (s *Server) forwarded() { <-s.forwards }
 
 // local reads a packet and answers it from the zone. Without a reply the query
 // is to be forwarded; without a query the packet is to be ignored.
-func (s *Server) local(packet []byte, asker netip.Addr) (q, reply *dns.Msg) {
+func (s *Server) local(zone Zone, packet []byte, asker netip.Addr) (q, reply *dns.Msg) {
 	defer s.survive()
 	m := new(dns.Msg)
 	err := m.Unpack(packet)
@@ -130,9 +134,9 @@ func (s *Server) local(packet []byte, asker netip.Addr) (q, reply *dns.Msg) {
 		bad.Id, bad.Response, bad.Opcode, bad.Rcode = binary.BigEndian.Uint16(packet), true, m.Opcode, dns.RcodeFormatError
 		return m, bad
 	}
-	reply = s.Zone.Answer(m)
+	reply = zone.Answer(m)
 	if reply != nil {
-		s.Zone.nearFirst(reply.Answer, asker)
+		zone.nearFirst(reply.Answer, asker)
 	}
 	return m, reply
 }
@@ -141,6 +145,15 @@ func (s *Server) local(packet []byte, asker netip.Addr) (q, reply *dns.Msg) {
 func asker(from net.Addr) netip.Addr {
 	a, _ := netip.ParseAddrPort(from.String())
 	return a.Addr().Unmap()
+}
+
+// zoneAt is the zone as the machines see it that ask at this address.
+func (s *Server) zoneAt(local net.Addr) Zone {
+	addr, err := netip.ParseAddrPort(local.String())
+	if err != nil || len(s.Here) == 0 {
+		return s.Zone
+	}
+	return s.Zone.with(s.Here, addr.Addr().Unmap())
 }
 
 // survive keeps a packet that trips the parser from ending labd, and with it
@@ -200,6 +213,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	defer s.survive()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	zone := s.zoneAt(conn.LocalAddr())
 	for {
 		if err := conn.SetDeadline(time.Now().Add(idle)); err != nil {
 			return
@@ -208,7 +222,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 		if err != nil {
 			return
 		}
-		q, reply := s.local(packet, asker(conn.RemoteAddr()))
+		q, reply := s.local(zone, packet, asker(conn.RemoteAddr()))
 		if q == nil {
 			return
 		}

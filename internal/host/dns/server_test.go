@@ -297,14 +297,14 @@ func TestMalformedPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range whole {
-		if q, reply := s.local(whole[:i], netip.Addr{}); i < 12 && (q != nil || reply != nil) {
+		if q, reply := s.local(s.Zone, whole[:i], netip.Addr{}); i < 12 && (q != nil || reply != nil) {
 			t.Errorf("%d bytes: answered", i)
 		} else if i > 12 && (reply == nil || reply.Rcode == dns.RcodeSuccess || len(reply.Answer) != 0 || reply.Id != 7) {
 			t.Errorf("%d bytes: %v, want an error", i, reply)
 		}
 	}
 	binary.BigEndian.PutUint16(whole[2:], 0x8000)
-	if q, reply := s.local(whole, netip.Addr{}); q != nil || reply != nil {
+	if q, reply := s.local(s.Zone, whole, netip.Addr{}); q != nil || reply != nil {
 		t.Error("answered a reply")
 	}
 }
@@ -385,5 +385,25 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d KiB for each play, want at most %d", each>>10, limit>>10)
 	} else {
 		t.Logf("%d KiB for each play", each>>10)
+	}
+}
+
+func TestNamesOfWhatIsHere(t *testing.T) {
+	server := start(t, &Server{
+		Zone: testZone(), Here: []string{"Registry.example.com", "web"},
+		Upstreams: list(upstream(t, says("192.0.2.80"))),
+	})
+	for _, network := range []string{"udp", "tcp"} {
+		for _, c := range []struct{ name, rrtype, want string }{
+			{"registry.example.com.", "A", "NOERROR 127.0.0.1"}, // the address that was asked
+			{"registry.example.com.", "AAAA", "NOERROR"},
+			{"web.", "A", "NOERROR 172.16.0.2"},         // a machine goes before
+			{"example.com.", "A", "NOERROR 192.0.2.80"}, // its parents are others'
+			{"www.example.com.", "A", "NOERROR 192.0.2.80"},
+		} {
+			if got := brief(ask(t, network, server, query(c.name, c.rrtype))); got != c.want {
+				t.Errorf("%s %s over %s: %s, want %s", c.name, c.rrtype, network, got, c.want)
+			}
+		}
 	}
 }

@@ -12,6 +12,7 @@
 package dns
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -65,6 +66,24 @@ func NewZone(names []Name, subnets []netip.Prefix) Zone {
 			z.names[addr] = key
 		}
 	}
+	return z
+}
+
+// with is a zone that has more names of one address. Unlike the names of
+// machines they hide nothing: their parents are still asked of others, and the
+// address has no other name for it. A machine's name goes before.
+func (z Zone) with(names []string, addr netip.Addr) Zone {
+	all := maps.Clone(z.addrs)
+	if all == nil {
+		all = map[string][]netip.Addr{}
+	}
+	for _, n := range names {
+		key := dns.CanonicalName(n)
+		if _, taken := all[key]; !taken && addr.Is4() {
+			all[key] = []netip.Addr{addr}
+		}
+	}
+	z.addrs = all
 	return z
 }
 

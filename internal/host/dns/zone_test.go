@@ -63,7 +63,7 @@ func TestNearFirst(t *testing.T) {
 		"10.1.0.7":    "NOERROR 10.1.0.1 10.0.0.10 172.16.0.3 172.16.0.4",
 		"192.168.0.1": "NOERROR 10.0.0.10 172.16.0.3 172.16.0.4 10.1.0.1",
 	} {
-		if _, reply := s.local(packet, netip.MustParseAddr(from)); brief(reply) != want {
+		if _, reply := s.local(s.Zone, packet, netip.MustParseAddr(from)); brief(reply) != want {
 			t.Errorf("asked from %s: %s, want %s", from, brief(reply), want)
 		}
 	}
@@ -184,7 +184,7 @@ func FuzzPacket(f *testing.F) {
 		if err := m.Unpack(packet); err == nil {
 			s.Zone.Answer(m)
 		}
-		q, reply := s.local(packet, netip.Addr{})
+		q, reply := s.local(s.Zone, packet, netip.Addr{})
 		if reply == nil {
 			return
 		}
