@@ -378,6 +378,7 @@ func (id *identity) trust() error {
 		errs = append(errs, id.tree.write(trustAnchors[0]+"/sandlot.crt", []byte(all), rootFile))
 	}
 	seen := map[string]bool{}
+	bundled := false
 	for _, bundle := range trustBundles {
 		file, err := id.tree.resolve(bundle)
 		if err != nil || seen[file] {
@@ -387,6 +388,7 @@ func (id *identity) trust() error {
 		if info, err := os.Lstat(file); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
+		bundled = true
 		errs = append(errs, id.tree.edit(bundle, rootFile, func(old string) string {
 			for _, c := range id.config.CACertificates {
 				c = strings.TrimSpace(c) + "\n"
@@ -399,6 +401,10 @@ func (id *identity) trust() error {
 			}
 			return old
 		}))
+	}
+	if !bundled {
+		// Programs of such an image trust nobody yet.
+		errs = append(errs, id.tree.write(trustBundles[0], []byte(all), rootFile))
 	}
 	return errors.Join(errs...)
 }
