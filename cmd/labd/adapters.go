@@ -21,6 +21,7 @@ import (
 	"sandlot/internal/host/image"
 	"sandlot/internal/host/layout"
 	"sandlot/internal/host/netns"
+	"sandlot/internal/host/registry"
 	"sandlot/internal/host/volume"
 	"sandlot/internal/plan"
 	"sandlot/internal/play"
@@ -28,11 +29,13 @@ import (
 	"sandlot/internal/vm/launch"
 )
 
-// networks joins namespaces and name servers to what bender calls a network.
+// networks joins namespaces, name servers and registries to what bender calls a
+// network.
 type networks struct {
-	manager *netns.Manager
-	layout  layout.Layout
-	log     *slog.Logger
+	manager    *netns.Manager
+	registries *registries
+	layout     layout.Layout
+	log        *slog.Logger
 	// upstreams answer what is not a play's.
 	upstreams func() []string
 
@@ -40,7 +43,7 @@ type networks struct {
 	servers map[play.ID]func()
 }
 
-func (n *networks) Ensure(ctx context.Context, p *plan.Plan) error {
+func (n *networks) Ensure(ctx context.Context, p *plan.Plan, registryAuth string) error {
 	id := string(p.Play)
 	spec := netns.Spec{
 		NS:     n.layout.NetNS(id),
@@ -60,59 +63,68 @@ func (n *networks) Ensure(ctx context.Context, p *plan.Plan) error {
 	if err := n.manager.Ensure(ctx, spec); err != nil {
 		return err
 	}
-	return n.serve(p)
+	return n.serve(p, registryAuth)
 }
 
-// serve starts the play's name server, unless it runs.
-func (n *networks) serve(p *plan.Plan) error {
+// serve starts the play's name server and registry, unless they run. Calls for
+// one play take turns, in its worker.
+func (n *networks) serve(p *plan.Plan, registryAuth string) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.servers[p.Play] != nil {
+	runs := n.servers[p.Play] != nil
+	n.mu.Unlock()
+	if runs {
 		return nil
 	}
 	ns := n.layout.NetNS(string(p.Play))
 	var (
-		packets   []net.PacketConn
-		listeners []net.Listener
-		names     []dns.Name
-		subnets   []netip.Prefix
-		errs      []error
+		packets []net.PacketConn
+		names   []dns.Name
+		subnets []netip.Prefix
+		errs    []error
 	)
+	listeners, err := n.listenTCP(p, 53)
+	errs = append(errs, err)
+	registryListeners, err := n.listenTCP(p, registryService.Port)
+	errs = append(errs, err)
 	for _, network := range p.Networks {
 		addr := netip.AddrPortFrom(network.Gateway, 53)
 		packet, err := n.manager.ListenUDP(ns, addr)
 		if err == nil {
 			packets = append(packets, packet)
 		}
-		listener, err2 := n.manager.ListenTCP(ns, addr)
-		if err2 == nil {
-			listeners = append(listeners, listener)
-		}
-		errs = append(errs, err, err2)
+		errs = append(errs, err)
 		subnets = append(subnets, network.Subnet)
 	}
-	if err := errors.Join(errs...); err != nil {
+	var content *registry.Server
+	if err = errors.Join(errs...); err == nil {
+		content, err = n.registries.open(p, registryAuth)
+	}
+	if err != nil {
 		for _, c := range packets {
 			_ = c.Close()
 		}
-		for _, l := range listeners {
-			_ = l.Close()
-		}
-		return fmt.Errorf("cannot serve names: %w", err)
+		closeAll(append(listeners, registryListeners...))
+		return fmt.Errorf("cannot serve names and registry: %w", err)
 	}
 	for _, name := range p.Names {
 		names = append(names, dns.Name(name))
 	}
-	server := &dns.Server{Zone: dns.NewZone(names, subnets), Upstreams: n.upstreams, Log: n.log}
+	server := &dns.Server{Zone: dns.NewZone(names, subnets), Here: n.registries.names, Upstreams: n.upstreams, Log: n.log}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var running sync.WaitGroup
+	running.Go(func() {
 		if err := server.Serve(ctx, packets, listeners); err != nil {
 			n.log.Error("name server ended", "play", p.Play, "error", err)
 		}
-	}()
-	n.servers[p.Play] = func() { cancel(); <-done }
+	})
+	running.Go(func() {
+		if err := content.Serve(ctx, registryListeners); err != nil {
+			n.log.Error("registry ended", "play", p.Play, "error", err)
+		}
+	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.servers[p.Play] = func() { cancel(); running.Wait() }
 	return nil
 }
 

@@ -30,7 +30,7 @@ const DefaultListen = "127.0.0.1:8484"
 
 func upCommand(l *layout.Layout) *cobra.Command {
 	s := settings{}
-	var size, level, crash, machineMemory, playMemory string
+	var size, registrySize, level, crash, machineMemory, playMemory string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run labd in the foreground",
@@ -59,6 +59,17 @@ without it, and the next labd takes them over.`,
 			if s.budget.MachineCPUs < 0 || s.budget.PlayCPUs < 0 {
 				return errors.New("cannot use --machine-cpus or --play-cpus below 0: write 1 or more, or leave it out")
 			}
+			s.registrySize = defaultRegistrySize
+			if registrySize != "" {
+				if s.registrySize, err = manifest.ParseSize(registrySize); err != nil {
+					return fmt.Errorf("cannot read --registry-size: %w", err)
+				}
+			}
+			if s.registryName != "" {
+				if err := checkRegistryName(s.registryName); err != nil {
+					return err
+				}
+			}
 			var lv slog.Level
 			if err := lv.UnmarshalText([]byte(level)); err != nil {
 				return fmt.Errorf("cannot read --log-level %q: write debug, info, warn or error", level)
@@ -84,6 +95,8 @@ without it, and the next labd takes them over.`,
 	f.StringVar(&machineMemory, "machine-memory", "", "most memory of one machine, like 4GiB; default: three quarters of this host's")
 	f.IntVar(&s.budget.PlayCPUs, "play-cpus", 0, "most CPUs of a play's machines together; default: no limit, they share them")
 	f.StringVar(&playMemory, "play-memory", "", "most memory of a play's machines together, like 8GiB; default: three quarters of this host's")
+	f.StringVar(&registrySize, "registry-size", os.Getenv("LABD_REGISTRY_SIZE"), "what each play's registry may store, like 20GiB; default: 10GiB (LABD_REGISTRY_SIZE)")
+	f.StringVar(&s.registryName, "registry-name", os.Getenv("LABD_REGISTRY_NAME"), "another name for every play's registry, besides registry.iximiuz.com (LABD_REGISTRY_NAME)")
 	f.StringVar(&s.labinit, "labinit", besides("labinit"), "the machines' first process")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&crash, "crash-at", "", "kill labd at POINT:STEP, for tests")

@@ -29,6 +29,7 @@ import (
 	"sandlot/internal/host/kernel"
 	"sandlot/internal/host/layout"
 	"sandlot/internal/host/netns"
+	"sandlot/internal/host/registry"
 	"sandlot/internal/host/volume"
 	"sandlot/internal/plan"
 	"sandlot/internal/play"
@@ -53,9 +54,12 @@ type settings struct {
 	resolvConf string
 	poolSize   int64
 	budget     control.Budget
-	labinit    string
-	hook       func(step.Point, string)
-	log        *slog.Logger
+	// registryName is another name of every play's registry; may be empty.
+	registryName string
+	registrySize int64
+	labinit      string
+	hook         func(step.Point, string)
+	log          *slog.Logger
 }
 
 // daemon is everything of a running labd.
@@ -93,8 +97,12 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		return d, err
 	}
 	d.driver = qemu.New(qemu.Options{KVM: verdict.KVM, CPU: verdict.CPU})
+	registry.LogTo(s.log)
 	d.networks = newNetworks(s.layout, s.log)
 	d.networks.upstreams = dns.HostUpstreams(s.resolvConf)
+	if d.networks.registries, err = newRegistries(s, d.pool.CheckRoom); err != nil {
+		return d, err
+	}
 	if err = d.networks.manager.EnsureHost(ctx); err != nil {
 		return d, err
 	}
@@ -115,9 +123,10 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		Attach: func(dial func(context.Context) (net.Conn, error)) bender.Agent {
 			return session.New(dial)
 		},
-		Initramfs: initramfs.Machine,
-		Strays:    strays(s.layout, d.networks, d.pool.Delete),
-		HostBoot:  strings.TrimSpace(string(hostBoot)),
+		Initramfs:      initramfs.Machine,
+		CACertificates: []string{d.networks.registries.authority.Certificate()},
+		Strays:         strays(s.layout, d.networks, d.pool.Delete),
+		HostBoot:       strings.TrimSpace(string(hostBoot)),
 		Gone: func(id play.ID) {
 			d.gateway.Revoke(id)
 			d.server.Revoke(id)
@@ -172,7 +181,10 @@ func poolOptions(l layout.Layout, size int64) volume.Options {
 func newNetworks(l layout.Layout, log *slog.Logger) *networks {
 	return &networks{
 		layout: l, log: log, servers: make(map[play.ID]func()),
-		manager: &netns.Manager{Table: l.Table(), UplinkPrefix: l.UplinkPrefix(), NSPrefix: l.NetNSPrefix()},
+		manager: &netns.Manager{
+			Table: l.Table(), UplinkPrefix: l.UplinkPrefix(), NSPrefix: l.NetNSPrefix(),
+			Services: []netns.Service{registryService},
+		},
 	}
 }
 

@@ -34,11 +34,11 @@ import (
 var ErrUnknown = errors.New("unknown")
 
 // Networks makes the network of a play: its namespace, bridges, taps, uplink,
-// firewall and names.
+// firewall, names and registry.
 type Networks interface {
 	// Ensure may be called again at any time; it also brings back what lives
-	// in this process, like the DNS server.
-	Ensure(ctx context.Context, p *plan.Plan) error
+	// in this process, like the DNS server. RegistryAuth is Secrets'.
+	Ensure(ctx context.Context, p *plan.Plan, registryAuth string) error
 	Delete(ctx context.Context, id play.ID) error
 }
 
@@ -119,6 +119,8 @@ type Options struct {
 	// Initramfs writes a machine's own part of the initramfs.
 	Initramfs func(w io.Writer, c wire.Config) error
 	Strays    []Strays
+	// CACertificates are PEM; all machines trust them. May be empty.
+	CACertificates []string
 	// HostBoot identifies the boot of this host; plays that ran in an earlier
 	// one are stopped.
 	HostBoot string

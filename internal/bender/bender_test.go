@@ -72,7 +72,7 @@ func (h *host) effect(name string, f func() error) error {
 
 func (h *host) layout() layout.Layout { return layout.Layout{Root: h.dir} }
 
-func (h *host) Ensure(_ context.Context, p *plan.Plan) error {
+func (h *host) Ensure(_ context.Context, p *plan.Plan, _ string) error {
 	return h.effect("network", func() error { h.networks[string(p.Play)] = true; return nil })
 }
 

@@ -58,7 +58,7 @@ func (b *Bender) graph(w *worker, wanted func(machine string) bool) graph {
 	g.live = []step.Step{{
 		Name: stepNetwork, Needs: []string{stepFiles},
 		Do: func(ctx context.Context) error {
-			err := b.opts.Networks.Ensure(ctx, p)
+			err := b.opts.Networks.Ensure(ctx, p, w.secrets.RegistryAuth)
 			w.setAll(play.ConditionNetwork, err == nil, reason(err))
 			return err
 		},
@@ -218,7 +218,9 @@ func (b *Bender) writeInitramfs(w *worker, i int, shared []string) (err error) {
 			return err
 		}
 	}
-	if err := b.opts.Initramfs(out, machineConfig(w.plan, w.secrets, i)); err != nil {
+	config := machineConfig(w.plan, w.secrets, i)
+	config.CACertificates = b.opts.CACertificates
+	if err := b.opts.Initramfs(out, config); err != nil {
 		return err
 	}
 	uid := int(w.plan.Machines[i].UID)

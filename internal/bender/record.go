@@ -49,6 +49,8 @@ type Secrets struct {
 	AuthorizedKeys []string `json:"authorizedKeys,omitempty"`
 	// Seed is base64; it is mixed into each machine's random pool.
 	Seed string `json:"seed"`
+	// RegistryAuth is "user:password" of the play's registry, or empty.
+	RegistryAuth string `json:"registryAuth,omitempty"`
 }
 
 func newRecord(p plan.Plan, s Secrets, hostBoot string, now time.Time) Record {

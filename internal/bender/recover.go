@@ -66,7 +66,7 @@ func (w *worker) adopt(ctx context.Context) error {
 		return err
 	}
 	if w.status().Goal == GoalRunning && states[stepNetwork] == step.Done {
-		if err := b.opts.Networks.Ensure(ctx, w.plan); err != nil {
+		if err := b.opts.Networks.Ensure(ctx, w.plan, w.secrets.RegistryAuth); err != nil {
 			b.opts.Log.Error("cannot bring back network", "play", w.id(), "error", err)
 		}
 	}

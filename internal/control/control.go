@@ -139,6 +139,7 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if err != nil {
 		return api.Play{}, err
 	}
+	secrets.RegistryAuth = effective.Playground.RegistryAuth
 	body, err := json.Marshal(effective)
 	if err != nil {
 		return api.Play{}, err

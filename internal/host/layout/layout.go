@@ -32,6 +32,9 @@ func (l Layout) State() string { return filepath.Join(l.Root, "state.db") }
 // Admin holds the credentials of the local administrator, mode 0600.
 func (l Layout) Admin() string { return filepath.Join(l.Root, "admin.json") }
 
+// CA is the certificate authority of this labd, key and certificate, mode 0600.
+func (l Layout) CA() string { return filepath.Join(l.Root, "ca.pem") }
+
 // Probe caches the KVM verdict, keyed by the host's boot id.
 func (l Layout) Probe() string { return filepath.Join(l.Root, "kvm-probe.json") }
 
@@ -69,6 +72,11 @@ func (l Layout) PlayVolumes(play string) string { return filepath.Join(l.Volumes
 // Volume is the file of drive number drive of machine number machine.
 func (l Layout) Volume(play string, machine, drive int) string {
 	return filepath.Join(l.PlayVolumes(play), fmt.Sprintf("m%d-vd%c.raw", machine, 'a'+drive))
+}
+
+// Registry holds what the play's registry stores, in the pool.
+func (l Layout) Registry(play string) string {
+	return filepath.Join(l.PlayVolumes(play), "registry")
 }
 
 // Plays holds one run directory for each play.

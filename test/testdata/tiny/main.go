@@ -13,6 +13,12 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
 func main() {
@@ -86,6 +92,20 @@ func run(args []string) error {
 		}
 		_, err = io.Copy(io.Discard, c)
 		return err
+	case "push": // REFERENCE [USER:PASSWORD]: a small image of random bytes
+		img, err := random.Image(64<<10, 2)
+		if err != nil {
+			return err
+		}
+		return onRegistry(args[1:], func(ref name.Reference, auth remote.Option) error { return remote.Write(ref, img, auth) })
+	case "pull": // REFERENCE [USER:PASSWORD]: all of it
+		return onRegistry(args[1:], func(ref name.Reference, auth remote.Option) error {
+			img, err := remote.Image(ref, auth)
+			if err != nil {
+				return err
+			}
+			return validate.Image(img)
+		})
 	case "exit":
 		var code int
 		fmt.Sscan(args[1], &code)
@@ -99,6 +119,24 @@ func run(args []string) error {
 	default:
 		return fmt.Errorf("tiny knows no %q", args[0])
 	}
+	return nil
+}
+
+// onRegistry says "done" once f is, over TLS that the system's store trusts.
+func onRegistry(args []string, f func(name.Reference, remote.Option) error) error {
+	ref, err := name.ParseReference(args[0])
+	if err != nil {
+		return err
+	}
+	auth := authn.Anonymous
+	if len(args) > 1 {
+		user, password, _ := strings.Cut(args[1], ":")
+		auth = &authn.Basic{Username: user, Password: password}
+	}
+	if err := f(ref, remote.WithAuth(auth)); err != nil {
+		return err
+	}
+	fmt.Println("done")
 	return nil
 }
 
