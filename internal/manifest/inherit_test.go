@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sandlot/internal/labtest"
 )
 
 // parsed reads a manifest that must be right.
@@ -56,187 +58,38 @@ func dump(t testing.TB, m *Manifest) string {
 	return string(out)
 }
 
-func TestInheritWithoutManifestClonesTheBase(t *testing.T) {
-	base := parsed(t, cluster)
-	before := dump(t, base)
-	m, problems := Inherit(base, &Manifest{Name: "mine"})
-	if len(problems) > 0 {
-		t.Fatal(problems)
+// What comes out when a partial manifest is laid over the cluster, as golden
+// files. Neither argument changes, and laid over it once more nothing changes.
+func TestInherit(t *testing.T) {
+	machine := func(rest string) *Manifest {
+		return parsed(t, "kind: playground\ntitle: Mine alone\nplayground:\n  machines:\n    - name: dev-01\n      users: [{name: root}]\n"+
+			"      drives: [{source: \"oci://ghcr.io/me/dev:1\", mount: /}]\n      network: {interfaces: [{network: local}]}\n"+rest)
 	}
-	want := `kind: playground
-name: mine
-base: k3s
-title: A small cluster
-description: Two nodes.
-categories: [kubernetes]
-playground:
-  networks:
-    - name: local
-      subnet: 172.16.0.0/24
-  machines:
-    - name: dev-01
-      users:
-        - name: laborant
-      backend: qemu
-      kernel:
-        source: "6.12"
-      drives:
-        - source: k3s-dev
-          mount: /
-          size: 30GiB
-        - mount: /data
-          size: 20GiB
-          filesystem: ext4
-      network:
-        interfaces:
-          - network: local
-      resources:
-        cpuCount: 2
-        ramSize: 3GiB
-      startupFiles:
-        - path: /etc/motd
-          content: hi
-    - name: node-01
-      users:
-        - name: laborant
-      kernel:
-        source: "6.1"
-      drives:
-        - source: k3s-node
-          mount: /
-          size: 30GiB
-      network:
-        interfaces:
-          - network: local
-      noSSH: true
-  tabs:
-    - id: ide-dev-01
-      kind: ide
-      name: IDE
-      machine: dev-01
-    - id: terminal-dev-01
-      kind: terminal
-      name: dev-01
-      machine: dev-01
-    - id: kexp
-      kind: kexp
-      name: Explorer
-  initTasks:
-    join:
-      init: true
-      machine: node-01
-      run: join
-    ready:
-      init: true
-      machine: dev-01
-      needs: [join]
-      run: wait
-  initConditions:
-    values:
-      - key: Container runtime
-        default: docker
-        options: [docker, containerd]
-  registryAuth: user:pass
-  accessControl:
-    canList: [anyone]
-    canRead: [anyone]
-    canStart: [anyone]
-`
-	if diff := cmp.Diff(want, dump(t, m)); diff != "" {
-		t.Errorf("effective (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(before, dump(t, base)); diff != "" {
-		t.Errorf("the base changed:\n%s", diff)
-	}
-	// What a dump gives is what update takes.
-	updated := parsed(t, dump(t, m))
-	again, problems := Replace(base, updated)
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	if diff := cmp.Diff(dump(t, m), dump(t, again)); diff != "" {
-		t.Errorf("update with the dump changed it:\n%s", diff)
-	}
-}
-
-func TestInheritSubsetOfMachines(t *testing.T) {
-	partial := parsed(t, `kind: playground
-title: Mine alone
-playground:
-  machines:
-    - name: dev-01
-      users: [{name: root}]
-      drives: [{source: "oci://ghcr.io/me/dev:1", mount: /}]
-      network: {interfaces: [{network: local}]}
-`)
-	before := dump(t, partial)
-	m, problems := Inherit(parsed(t, cluster), partial)
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	want := `kind: playground
-name: k3s
-base: k3s
-title: Mine alone
-categories: [kubernetes]
-playground:
-  networks:
-    - name: local
-      subnet: 172.16.0.0/24
-  machines:
-    - name: dev-01
-      users:
-        - name: root
-      backend: qemu
-      kernel:
-        source: "6.12"
-      drives:
-        - source: oci://ghcr.io/me/dev:1
-          mount: /
-          size: 30GiB
-      network:
-        interfaces:
-          - network: local
-      resources:
-        cpuCount: 2
-        ramSize: 3GiB
-      startupFiles:
-        - path: /etc/motd
-          content: hi
-  tabs:
-    - id: ide-dev-01
-      kind: ide
-      name: IDE
-      machine: dev-01
-    - id: terminal-dev-01
-      kind: terminal
-      name: dev-01
-      machine: dev-01
-    - id: kexp
-      kind: kexp
-      name: Explorer
-  initTasks:
-    ready:
-      init: true
-      machine: dev-01
-      needs: []
-      run: wait
-  initConditions:
-    values:
-      - key: Container runtime
-        default: docker
-        options: [docker, containerd]
-  registryAuth: user:pass
-  accessControl:
-    canList: [anyone]
-    canRead: [anyone]
-    canStart: [anyone]
-`
-	if diff := cmp.Diff(want, dump(t, m)); diff != "" {
-		t.Errorf("effective (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(before, dump(t, partial)); diff != "" {
-		t.Errorf("the partial changed:\n%s", diff)
+	for name, partial := range map[string]*Manifest{
+		"clone":         {Name: "mine"},
+		"subset":        machine(""),
+		"own-parts":     machine("  tabs: [{machine: dev-01, id: shell}]\n  initTasks: {a: {run: x}}\n  registryAuth: me:secret\n  accessControl: {canStart: [owner]}\n"),
+		"nothing-of-it": machine("  initTasks: {}\n  initConditions: {values: []}\n  accessControl: {canList: [], canRead: [owner]}\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			base := parsed(t, cluster)
+			before := dump(t, base) + dump(t, partial)
+			m, problems := Inherit(base, partial)
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			labtest.Golden(t, "inherit/"+name+".yaml", dump(t, m))
+			if diff := cmp.Diff(before, dump(t, base)+dump(t, partial)); diff != "" {
+				t.Errorf("an argument changed:\n%s", diff)
+			}
+			again, problems := Inherit(base, parsed(t, dump(t, m)))
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			if diff := cmp.Diff(dump(t, m), dump(t, again)); diff != "" {
+				t.Errorf("laid over the base again it changed:\n%s", diff)
+			}
+		})
 	}
 }
 
