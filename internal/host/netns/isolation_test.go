@@ -40,7 +40,9 @@ func TestIsolation(t *testing.T) {
 		for _, b := range s.Bridges {
 			w.serve(s.NS, netip.AddrPortFrom(b.Address.Addr(), 53).String())
 			w.serve(s.NS, netip.AddrPortFrom(b.Address.Addr(), 80).String())
+			w.serve(s.NS, netip.AddrPortFrom(b.Address.Addr(), 443).String())
 		}
+		w.serve(s.NS, netip.AddrPortFrom(s.Uplink.Play.Addr(), 443).String())
 		w.serve(s.NS, netip.AddrPortFrom(s.Uplink.Play.Addr(), 80).String())
 	}
 	w.serve("host", "0.0.0.0:80")
@@ -80,6 +82,9 @@ func TestIsolation(t *testing.T) {
 		{"public", ping + "172.16.0.1", "yes"},
 		{"public", "172.16.0.1:53", "172.16.0.2"},
 		{"public", "172.16.0.3:80", "172.16.0.2"},
+		// What it offers besides names.
+		{"public", "172.16.0.1:443", "172.16.0.2"},
+		{"private", "10.0.0.1:443", "10.0.0.2"},
 		{"private", ping + "10.0.0.1", "yes"},
 		{"private", "10.0.0.1:53", "10.0.0.2"},
 		{"other", ping + "172.16.0.1", "yes"},
@@ -122,6 +127,10 @@ func TestIsolation(t *testing.T) {
 		{"public", "10.0.0.1:53"},
 		{"private", "172.16.0.1:53"},
 		{"second", "172.16.0.1:53"},
+		{"second", "172.16.0.1:443"},
+		{"public", "10.0.0.1:443"},
+		{"host", one.Uplink.Play.Addr().String() + ":443"},
+		{"other", one.Uplink.Play.Addr().String() + ":443"},
 		{"public", "172.16.1.2:80"},
 		{"public", "10.0.0.2:80"},
 		{"second", "172.16.0.2:80"},

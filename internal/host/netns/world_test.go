@@ -44,6 +44,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, Manager: &Manager{
 		Table: "sandlot-" + instance, UplinkPrefix: "sl" + instance, NSPrefix: "sandlot-" + instance + "-",
 		Dir: filepath.Join(dir, "netns"), Record: filepath.Join(dir, "run", "host.json"),
+		Services: exampleServices,
 	}}
 	t.Cleanup(func() {
 		if err := unix.Unmount(w.Dir, unix.MNT_DETACH); err != nil {
