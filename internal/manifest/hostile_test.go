@@ -124,7 +124,7 @@ func checkMarks(t testing.TB, data []byte) {
 func TestMarksBoundTheNodes(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pieces := []string{"a", "b ", " ", "\n", "\n  ", "\n- ", "- ", "-", ": ", ":", ", ", ",", "[", "]", "{", "}", "[a, ", "\"", "'", "#", " # ", "? ", "?", "!", "!t ", "&a ", "*a ", "|", ">", "\u0085", "\u2028", "\t", "\r\n", "\\", "'a' ", `"b", `, "a: ", "\n a: [", "|\n "}
-	for range 40_000 {
+	for range 20_000 {
 		var b strings.Builder
 		for range 1 + random.IntN(24) {
 			b.WriteString(pieces[random.IntN(len(pieces))])
@@ -138,4 +138,19 @@ func FuzzMarks(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { checkMarks(t, data) })
+}
+
+// Lists that came as JSON are bounded as those of YAML are.
+func TestLongListsOfJSON(t *testing.T) {
+	long := make([]string, maxItems+1)
+	for want, m := range map[string]*Manifest{
+		"playground.machines: a list of 1001 items; none may have more than 1000; take some away":                         {Playground: Playground{Machines: make([]Machine, maxItems+1)}},
+		"playground.machines[0].drives: a list of 1001 items; none may have more than 1000; take some away":               {Playground: Playground{Machines: []Machine{{Drives: make([]Drive, maxItems+1)}}}},
+		"playground.initTasks.a.needs: a list of 1001 items; none may have more than 1000; take some away":                {Playground: Playground{InitTasks: map[string]InitTask{"a": {Needs: long}}}},
+		"playground.initConditions.values[0].options: a list of 1001 items; none may have more than 1000; take some away": {Playground: Playground{InitConditions: &InitConditions{Values: []InitCondition{{Options: long}}}}},
+	} {
+		if _, problems := Inherit(&Manifest{Name: Flexbox}, m); problems.String() != want {
+			t.Errorf("got  %s\nwant %s", problems, want)
+		}
+	}
 }

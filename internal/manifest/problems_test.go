@@ -85,6 +85,9 @@ func checkArchive(t *testing.T, name string) {
 	labtest.Golden(t, "problems/"+name+".txtar", string(txtar.Format(out)))
 }
 
+// What authors do though no reference says so.
+func TestHabits(t *testing.T) { checkArchive(t, "habits") }
+
 // Each cross-reference to something that is not there.
 func TestReferences(t *testing.T) { checkArchive(t, "references") }
 
@@ -99,7 +102,7 @@ func TestYAMLTypes(t *testing.T) { checkArchive(t, "types") }
 
 func TestSchemaAgreesOnArchives(t *testing.T) {
 	schema := compiled(t)
-	for _, name := range []string{"references", "collisions", "tricks", "types"} {
+	for _, name := range []string{"habits", "references", "collisions", "tricks", "types"} {
 		for _, c := range archived(t, name) {
 			agrees(t, schema, c)
 		}

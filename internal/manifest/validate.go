@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,6 +31,13 @@ const (
 // checked by Inherit.
 func Validate(m *Manifest, mode Mode) Problems {
 	c := &checker{m: m, mode: mode}
+	if m.source == nil {
+		// Parse bounds lists as it reads them; JSON comes as it is.
+		if path, n := longList(reflect.ValueOf(m.Playground), "playground"); n > 0 {
+			c.errorf(path, "take some away", "a list of %d items; none may have more than %d", n, maxItems)
+			return c.out
+		}
+	}
 	c.top()
 	c.networks()
 	c.machines()
@@ -51,6 +59,44 @@ func Validate(m *Manifest, mode Mode) Problems {
 		out = append(out[:maxProblems], Problem{Severity: severity, File: out[0].File, Message: "there are more problems", Fix: "mend these first"})
 	}
 	return out
+}
+
+// longList finds a list or map of more than maxItems; n is 0 if there is none.
+func longList(v reflect.Value, path string) (at string, n int) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return longList(v.Elem(), path)
+		}
+	case reflect.Struct:
+		info := fieldsOf(v.Type())
+		for _, name := range info.names {
+			if at, n := longList(v.Field(info.index[name]), join(path, name)); n > 0 {
+				return at, n
+			}
+		}
+	case reflect.Map:
+		if v.Len() > maxItems {
+			return path, v.Len()
+		}
+		for _, key := range v.MapKeys() {
+			if at, n := longList(v.MapIndex(key), join(path, key.String())); n > 0 {
+				return at, n
+			}
+		}
+	case reflect.Slice:
+		if v.Len() > maxItems {
+			return path, v.Len()
+		}
+		if v.Type().Elem().Kind() == reflect.Struct {
+			for i := range v.Len() {
+				if at, n := longList(v.Index(i), index(path, i)); n > 0 {
+					return at, n
+				}
+			}
+		}
+	}
+	return "", 0
 }
 
 // maxProblems bounds what a hostile manifest can make labd do and answer.

@@ -112,6 +112,8 @@ func TestBodies(t *testing.T) {
 		{"console", "POST", "/api/plays/" + id + "/actions", `{"action":"machine.console.read","machine":"m1","console":"boot-1"}`, 200, "m1 boot-1 line 30"},
 		{"machine", "POST", "/api/plays/" + id + "/actions", `{"action":"machine.reboot","machine":"m1"}`, 200, `"id"`},
 		{"no machine", "POST", "/api/plays/" + id + "/actions", `{"action":"machine.reboot","machine":"m9"}`, 404, "m9"},
+		{"as many values as may be", "POST", "/api/plays", `{"playground":"flexbox","categories":["` + strings.Repeat(`,[{\"`, 9999) + `"` + strings.Repeat(",1", 19_990) + `]}`, 200, `"name":"flexbox"`},
+		{"too many values", "POST", "/api/plays", `{"playground":"flexbox","machines":[` + strings.Repeat("{},", 10_000) + `{}]}`, 400, "more than 20000 values"},
 		{"too large", "POST", "/api/plays", `{"playground":"` + strings.Repeat("x", 5<<20) + `"}`, 400, "bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

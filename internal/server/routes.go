@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -73,6 +74,10 @@ type call struct {
 // take more room for the same.
 const maxBody = 4 << 20
 
+// maxValues bounds what a body becomes: a machine takes 2 bytes of JSON and a
+// hundred times that in memory. It is as many as a manifest of YAML may have.
+const maxValues = 20_000
+
 // serve checks access, calls the handler and writes its reply or refusal.
 func (s *Server) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -121,7 +126,13 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 // decode reads a JSON body whatever its Content-Type says: clients send none.
 func decode[T any](c *call) (T, error) {
 	var body T
-	err := json.NewDecoder(c.Body).Decode(&body)
+	raw, err := io.ReadAll(c.Body)
+	if err == nil {
+		if values(raw) > maxValues {
+			return body, api.Errorf(api.Invalid, "the request has more than %d values; move big files into an image", maxValues)
+		}
+		err = json.NewDecoder(bytes.NewReader(raw)).Decode(&body)
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -132,6 +143,22 @@ func decode[T any](c *call) (T, error) {
 		return body, api.Errorf(api.Invalid, "the request is over %d bytes", tooLarge.Limit)
 	}
 	return body, api.Errorf(api.Invalid, "cannot read request: %v", err)
+}
+
+// values counts what JSON has outside its strings: a bound, whatever comes.
+func values(raw []byte) int {
+	n, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return n
 }
 
 // playID reads the {id} of the path; what cannot be an id cannot be found.
