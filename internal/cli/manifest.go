@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -136,7 +137,8 @@ func (a *App) effectiveManifest(file string) (*manifest.Manifest, error) {
 	}
 	under, err := playgrounds.Read(base)
 	if err != nil {
-		return nil, errors.Join(a.refused(problems), err)
+		return nil, a.refused(append(problems, m.At(manifest.Error, "base", fmt.Sprintf("%q is not an official playground", base),
+			"known here are "+strings.Join(playgrounds.Names(), ", ")+"; others are checked when labd creates or starts one")))
 	}
 	b, broken := manifest.Parse(base+".yaml", under)
 	if err := broken.Err(); err != nil {

@@ -51,7 +51,7 @@ func TestManifestOffline(t *testing.T) {
 		{[]string{"plan", "-i", "os=c", choice}, 2, "", `"c" is not an option`},
 		{[]string{"plan", "-i", "os=a", choice}, 0, "only-a", ""},
 		{[]string{"plan", "-"}, 0, "02:00:00:00:00:00  172.16.0.2/24  default via 172.16.0.1", ""},
-		{[]string{"validate", lost}, 1, "", `cannot find base playground "nosuch"`},
+		{[]string{"validate", lost}, 2, "", `lost.yaml:1:7: base: "nosuch" is not an official playground; known here are `},
 		{[]string{"validate", filepath.Join(dir, "none.yaml")}, 1, "", "no such file"},
 		{[]string{"plan", good}, 0, "eth0  local  br0  tap0", ""},
 		{[]string{"plan", "-o", "json", good}, 0, `"device": "/dev/vda"`, ""},
