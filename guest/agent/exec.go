@@ -59,6 +59,11 @@ func (a *Agent) exec(ctx context.Context, s *yamux.Stream, e wire.Exec) error {
 		}
 	}
 	var p *process
+	if e.TTY != nil && e.Login && len(e.Argv) == 0 {
+		if text := a.motd(u.Home); text != "" {
+			out.write(wire.FrameStdout, []byte(text))
+		}
+	}
 	if e.TTY != nil {
 		p, err = a.startTerminal(file, argv, attr, *e.TTY)
 	} else {
@@ -91,6 +96,28 @@ func (a *Agent) attributes(u accounts.Account, e wire.Exec) *os.ProcAttr {
 		Dir: dir,
 		Sys: &syscall.SysProcAttr{Setsid: true, Credential: a.credential(u)},
 	}
+}
+
+// maxMotd bounds the message of the day; one chunk takes it.
+const maxMotd = 4 << 10
+
+// motd is what sshd would show at a login: the image's /etc/motd, unless the
+// user has a ~/.hushlogin.
+func (a *Agent) motd(home string) string {
+	if _, err := os.Lstat(a.Root + home + "/.hushlogin"); err == nil {
+		return ""
+	}
+	info, err := os.Stat(a.Root + "/etc/motd")
+	if err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	f, err := os.Open(a.Root + "/etc/motd")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, maxMotd))
+	return strings.ReplaceAll(string(text), "\n", "\r\n")
 }
 
 // process is a running child and our ends of its streams. With a terminal,

@@ -354,6 +354,72 @@ func TestStartupFiles(t *testing.T) {
 	})
 }
 
+// What the author writes as a whole and what the platform needs both stand,
+// from the first boot on and over every other.
+func TestStartupFilesBesideOurs(t *testing.T) {
+	files := debian(t)
+	uid := itoa(os.Getuid())
+	root := image(t, files)
+	config := wire.Config{
+		Hostname: "m1", Nameserver: "10.0.0.1",
+		Hosts:  []wire.Host{{Address: "10.0.0.2", Names: []string{"m1"}}},
+		Mounts: []wire.Mount{{Device: "/dev/vdb", Path: "/data/in"}, {Device: "/dev/vdc", Path: "/data"}},
+		Users:  []wire.User{{Name: "late", AuthorizedKeys: []string{"KEY"}}},
+		StartupFiles: []wire.StartupFile{
+			{Path: "/etc/hosts", Content: "lost\n", Append: true},
+			{Path: "/etc/hosts", Content: "10.0.0.7 whole\n"},
+			{Path: "/etc/hosts", Content: "10.0.0.8 added\n", Append: true},
+			{Path: "/etc/fstab", Content: "theirs\n"},
+			{Path: "/etc/passwd", Content: "late:x:" + uid + ":" + itoa(os.Getgid()) + "::/home/late:/bin/sh\n"},
+			{Path: "/home/late/.ssh/authorized_keys", Content: "THEIRS\n", Owner: "late"},
+			{Path: "/etc/resolv.conf", Content: "options rotate\n", Append: true},
+			{Path: "/etc/hostname", Content: "other\n"},
+		},
+	}
+	for boot := range 3 {
+		if err := writeIdentity(root, config); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{
+			"/etc/hosts":                      blockBegin + "\n127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n10.0.0.2 m1\n" + blockEnd + "\n10.0.0.7 whole\n10.0.0.8 added\n",
+			"/etc/fstab":                      "theirs\n" + blockBegin + "\n/dev/vdc /data auto defaults,nofail 0 0\n/dev/vdb /data/in auto defaults,nofail 0 0\n" + blockEnd + "\n",
+			"/home/late/.ssh/authorized_keys": "THEIRS\n" + blockBegin + "\nKEY\n" + blockEnd + "\n",
+			"/etc/resolv.conf":                resolverMark + "\nnameserver 10.0.0.1\noptions rotate\n",
+			"/etc/hostname":                   "other\n",
+		} {
+			if got := content(t, root, name); got != want {
+				t.Errorf("boot %d: %s is %q, want %q", boot, name, got, want)
+			}
+		}
+	}
+}
+
+// Folders made in somebody's home are theirs; a program's home is no home.
+func TestFoldersOfStartupFiles(t *testing.T) {
+	id := &identity{accounts: accounts.ParsePasswd("root:x:0:0::/root:/bin/sh\nbin:x:2:2::/bin:/bin/false\nnobody:x:65534:65534::/nonexistent:/bin/false\n" +
+		"ann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:100::/home/ann/bob:/bin/sh\nslash:x:1002:1002::/:/bin/sh\n")}
+	for _, c := range []struct {
+		path     string
+		owner    int
+		uid, gid int
+	}{
+		{"/home/ann/.config/x", 0, 1000, 1000},
+		{"/home/ann/x", 1000, 1000, 1000},
+		{"/home/ann/bob/x/y", 0, 1001, 100},
+		{"/home/annette/x", 0, 0, 0},
+		{"/home/ann/../x/y", 0, 0, 0},
+		{"/bin/x/y", 0, 0, 0},
+		{"/bin/x/y", 2, 2, 2},
+		{"/nonexistent/x/y", 0, 0, 0},
+		{"/root/x/y", 1000, 0, 0},
+		{"/srv/x/y", 1000, 0, 0},
+	} {
+		if got := id.folders(c.path, attr{uid: c.owner}); got != (attr{c.uid, c.gid, 0o755}) {
+			t.Errorf("folders of %s of %d are %+v, want %d:%d", c.path, c.owner, got, c.uid, c.gid)
+		}
+	}
+}
+
 func TestWithoutDHCP(t *testing.T) {
 	old := "auto eth0\niface eth0 inet dhcp\niface eth1 inet dhcp\niface eth0 inet6 auto\n"
 	want := "auto eth0\niface eth0 inet manual\niface eth1 inet dhcp\niface eth0 inet6 auto\n"

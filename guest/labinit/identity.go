@@ -47,7 +47,6 @@ func writeIdentity(t tree, config wire.Config) error {
 		{"accounts", id.readAccounts},
 		// Before what is ours goes into the same files, so that it stays there.
 		{"startup files", id.wholeFiles},
-		{"accounts", id.readAccounts}, // one of them may be /etc/passwd
 		{"hostname", id.hostname},
 		{"machine-id", id.machineID},
 		{"hosts", id.hosts},

@@ -50,6 +50,9 @@ func (id *identity) startupFiles(whole bool) error {
 			errs = append(errs, fmt.Errorf("%s: %v", f.Path, err))
 			continue
 		}
+		if name := path.Clean(f.Path); name == "/etc/passwd" || name == "/etc/group" {
+			errs = append(errs, id.readAccounts())
+		}
 		applied += key + "\n"
 		// At once: a power cut must not make the next boot append again.
 		if err := id.tree.write(startupRecord, []byte(applied), rootSecret); err != nil {

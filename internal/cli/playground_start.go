@@ -119,6 +119,9 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 	if p, err = a.await(ctx, c, p, w, o.quiet); err != nil {
 		return err
 	}
+	for _, line := range warnings(p) {
+		a.say(o.quiet, "%s", line)
+	}
 	if o.ssh {
 		return a.runSSH(ctx, c, p, o.login, nil)
 	}

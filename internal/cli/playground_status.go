@@ -159,7 +159,26 @@ func (a *App) playgroundStatus() *cobra.Command {
 				fmt.Fprintf(a.Out, "\n%s: %s\n", clean(m.Name), clean(m.Message))
 			}
 		}
+		for _, line := range warnings(p) {
+			fmt.Fprintf(a.Out, "\n%s\n", line)
+		}
 		return nil
 	}
 	return cmd
+}
+
+// warnings are what running machines could not set up.
+func warnings(p api.Play) []string {
+	var lines []string
+	if p.Status == nil {
+		return nil
+	}
+	for _, m := range p.Status.Machines {
+		if c, ok := m.Condition(play.ConditionBoot); ok && c.Status == api.True && c.Message != "" {
+			for line := range strings.Lines(clean(c.Message)) {
+				lines = append(lines, fmt.Sprintf("warning: machine %s: %s", clean(m.Name), strings.TrimSpace(line)))
+			}
+		}
+	}
+	return lines
 }

@@ -118,7 +118,7 @@ func (c *checker) drives(m *Machine, at string) {
 	case !ok:
 		c.errorf(at, `write "mount: /" on the one to boot from`, "no drive is the root")
 	case m.Drives[root].ReadOnly:
-		c.warnf(join(index(at, root), "readOnly"), "leave it out", "the root drive is read-only: names, keys and startup files cannot be written")
+		c.warnf(join(index(at, root), "readOnly"), "leave it out", "the root drive is read-only: what the machine writes there is in its memory, and gone after a reboot")
 	}
 }
 
