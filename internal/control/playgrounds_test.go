@@ -44,6 +44,7 @@ func (l *lab) made(t *testing.T, owner api.Me, access api.AccessControl) string 
 	t.Helper()
 	req := mine()
 	req.AccessControl = &access
+	req.Machines[0].StartupFiles = []api.StartupFile{{Path: "/etc/secret", Content: "s3cret"}}
 	pg, err := l.CreatePlayground(t.Context(), owner, req)
 	if err != nil {
 		t.Fatal(err)
@@ -371,6 +372,9 @@ func TestWhoMayDoWhat(t *testing.T) {
 			if kind(err) != test.whole {
 				t.Errorf("extended: %v", err)
 			}
+			if plain.Machines != nil && (plain.Machines[0].StartupFiles != nil) != strings.Contains(test.can, "read") {
+				t.Errorf("shows the startup files %v", plain.Machines[0].StartupFiles)
+			}
 			if err == nil && len(whole.Networks) != 1 || !strings.Contains(test.can, "read") && len(plain.Networks) != 0 {
 				t.Errorf("shows %+v and %+v", plain, whole)
 			}
@@ -380,6 +384,15 @@ func TestWhoMayDoWhat(t *testing.T) {
 			}
 			if _, err := l.Start(t.Context(), bob, api.StartPlay{Playground: name}); err == nil || test.start == "" && !strings.Contains(err.Error(), "--safety-disclaimer-consent") {
 				t.Errorf("start without consent: %v", err)
+			}
+			if strings.Contains(test.can, "start") {
+				// start --backend sends the machines of the plain form back.
+				backend := api.StartPlay{Playground: name, SafetyDisclaimerConsent: true, Machines: plain.Machines}
+				backend.Machines[0].Backend = "qemu"
+				p, err := l.Start(t.Context(), bob, backend)
+				if err != nil || len(l.bender.plays[play.ID(p.ID)].Plan.Machines[0].StartupFiles) != 1 {
+					t.Errorf("start with another backend: %v", err)
+				}
 			}
 			if _, err := l.UpdatePlayground(t.Context(), bob, name, api.PlaygroundSpec{}); kind(err) != test.change {
 				t.Errorf("update: %v", err)
