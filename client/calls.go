@@ -28,6 +28,16 @@ func (c *Client) EndSession(ctx context.Context) error {
 	return c.do(ctx, http.MethodDelete, "/sessions/"+url.PathEscape(c.cfg.SessionID), nil, nil)
 }
 
+// Sources lists the images that manifests may name. It needs no credentials.
+func (c *Client) Sources(ctx context.Context) ([]api.Source, error) {
+	return call[[]api.Source](ctx, c, http.MethodGet, "/sources", nil)
+}
+
+// Kernels lists the kernels that manifests may name. It needs no credentials.
+func (c *Client) Kernels(ctx context.Context) ([]api.KernelVersion, error) {
+	return call[[]api.KernelVersion](ctx, c, http.MethodGet, "/kernels", nil)
+}
+
 // Playgrounds lists the catalog; filter as in docs/api.md, "" for the
 // official ones.
 func (c *Client) Playgrounds(ctx context.Context, filter string) ([]api.Playground, error) {

@@ -144,7 +144,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	d.gateway = gateway.New(machines{d.bender})
 	d.server = server.New(server.Options{
 		Auth: d.control, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
-		Settings: d.control, Machines: d.control, Gateway: d.gateway,
+		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
 		PublicURL: s.public, Log: s.log,
 	})
 	return d, d.bender.Recover(ctx)

@@ -110,7 +110,7 @@ func (a *App) root() *cobra.Command {
 		group("playground", "Start, watch and end plays, and store playgrounds", []string{"playgrounds", "play", "pg", "p"},
 			a.playgroundStart(), a.playgroundList(), a.playgroundStatus(), a.playgroundMachines(),
 			a.playgroundStop(), a.playgroundRestart(), a.playgroundDestroy(), a.playgroundPersist(), a.playgroundLifetime(),
-			a.playgroundCatalog(), a.playgroundTasks(), a.playgroundWait(),
+			a.playgroundCatalog(), a.playgroundSources(), a.playgroundKernels(), a.playgroundTasks(), a.playgroundWait(),
 			a.playgroundCreate(), a.playgroundUpdate(), a.playgroundRemove(), a.playgroundManifest(),
 			group("machine", "Act on one machine of a play", nil,
 				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole())),

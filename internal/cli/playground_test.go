@@ -181,3 +181,17 @@ func TestSameName(t *testing.T) {
 		}
 	}
 }
+
+func TestReferences(t *testing.T) {
+	s := newShell(t, servertest.New(t))
+	golden(t, "sources.txt", s.must("playground", "sources"))
+	golden(t, "kernels.txt", s.must("playground", "kernels"))
+	if got := s.must("playground", "sources", "-q") + s.must("playground", "kernels", "-q"); got != "debian-12\nrocky-9\n6.1\n6.18\n" {
+		t.Errorf("names: %q", got)
+	}
+	golden(t, "sources-yaml.txt", s.must("playground", "sources", "-o", "yaml"))
+	var kernels []api.KernelVersion
+	if err := json.Unmarshal([]byte(s.must("playground", "kernels", "-o", "json")), &kernels); err != nil || !kernels[0].Default {
+		t.Errorf("%+v, %v", kernels, err)
+	}
+}

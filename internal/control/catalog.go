@@ -115,3 +115,16 @@ func popular(uses []store.Use) []string {
 	})
 	return names
 }
+
+// Bases are the complete definitions of the official playgrounds, for anybody.
+func (c *Control) Bases(context.Context) ([]api.Playground, error) {
+	list := []api.Playground{}
+	for _, name := range c.names {
+		p, err := wirePlayground(c.bases[name].complete)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}

@@ -69,6 +69,18 @@ func removePlayground(s *Server, c *call) (any, error) {
 	return struct{}{}, s.Playgrounds.RemovePlayground(c.Context(), c.user, c.PathValue("name"))
 }
 
+func listSources(s *Server, c *call) (any, error) {
+	return cached(orEmpty(s.References.Sources(c.Context())))
+}
+
+func listKernels(s *Server, c *call) (any, error) {
+	return cached(orEmpty(s.References.Kernels(c.Context())))
+}
+
+func listBases(s *Server, c *call) (any, error) {
+	return cached(orEmpty(s.References.Bases(c.Context())))
+}
+
 func listPlays(s *Server, c *call) (any, error) {
 	return orEmpty(s.Plays.List(c.Context(), c.user, c.URL.Query().Get("persistent") == "true"))
 }

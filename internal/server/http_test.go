@@ -228,7 +228,7 @@ func TestConnection(t *testing.T) {
 func TestShutdownClosesSockets(t *testing.T) {
 	l := servertest.New(t)
 	id := l.Add("", "m1")
-	srv := server.New(server.Options{Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, Gateway: l.Gateway})
+	srv := server.New(server.Options{Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, References: l, Gateway: l.Gateway})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,10 @@ var routes = []route{
 	{"DELETE", "/api/sessions/{id}", user, endSession, nil},
 	{"GET", "/api/auth/me", user, me, nil},
 
+	{"GET", "/api/sources", anyone, listSources, nil},
+	{"GET", "/api/kernels", anyone, listKernels, nil},
+	{"GET", "/api/bases", anyone, listBases, nil},
+
 	{"GET", "/api/playgrounds", user, listPlaygrounds, nil},
 	{"POST", "/api/playgrounds", user, createPlayground, nil},
 	{"GET", "/api/playgrounds/{name}", user, getPlayground, nil},
@@ -109,6 +113,10 @@ func (s *Server) serve(rt route) http.Handler {
 		reply, err := rt.json(s, c)
 		if err != nil {
 			s.refuse(w, r, err)
+			return
+		}
+		if public, ok := reply.(publicReply); ok {
+			s.writePublic(w, r, public)
 			return
 		}
 		writeJSON(w, http.StatusOK, reply)

@@ -112,6 +112,16 @@ type Machines interface {
 	Console(ctx context.Context, user api.Me, id play.ID, machine, console string) (string, error)
 }
 
+// References are what authors look up before they write: public, so nothing
+// in them may belong to anybody.
+type References interface {
+	// Sources are the images that manifests may name, ready or not.
+	Sources(ctx context.Context) ([]api.Source, error)
+	Kernels(ctx context.Context) ([]api.KernelVersion, error)
+	// Bases are the playgrounds to derive from, with their definitions.
+	Bases(ctx context.Context) ([]api.Playground, error)
+}
+
 // Gateway carries bytes to machines; see internal/gateway.
 type Gateway interface {
 	OpenTunnel(ctx context.Context, p api.Play, req api.TunnelRequest) (id, code string, err error)
@@ -130,6 +140,7 @@ type Options struct {
 	Lifecycle   Lifecycle
 	Settings    Settings
 	Machines    Machines
+	References  References
 	Gateway     Gateway
 
 	// PublicURL is the root that URLs in replies start with, without a

@@ -172,6 +172,8 @@ type Store struct {
 	staging *session // on the filesystem of Bases
 	tmp     *session // on the filesystem of Dir
 	close   sync.Once
+	// described is what images say of themselves, by their ID.
+	described sync.Map
 }
 
 // Open makes the folders, removes what dead processes left in Staging, and

@@ -69,7 +69,7 @@ func New(t testing.TB) *Lab {
 	}
 	l.Gateway = gateway.New(l)
 	l.Server = server.New(server.Options{
-		Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l,
+		Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, References: l,
 		Gateway: l.Gateway, StatusEvery: 50 * time.Millisecond,
 	})
 	l.HTTP = httptest.NewServer(l.Server)

@@ -1,0 +1,29 @@
+package servertest
+
+import (
+	"context"
+
+	"sandlot/api"
+)
+
+// Sources are an image that is here and one that is not.
+func (l *Lab) Sources(context.Context) ([]api.Source, error) {
+	return []api.Source{
+		{
+			Name: "debian-12", Distribution: "Debian GNU/Linux 12 (bookworm)", Digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+			SizeBytes: 180 << 20, MinDriveBytes: 900 << 20, Users: []string{"root", "laborant"}, Kernels: []string{"6.1"}, Ready: true,
+		},
+		{Name: "rocky-9", Users: []string{}, Kernels: []string{}},
+	}, l.Refuse
+}
+
+// Kernels are one that is here and one that is not.
+func (l *Lab) Kernels(context.Context) ([]api.KernelVersion, error) {
+	return []api.KernelVersion{
+		{Version: "6.1", Release: "6.1.0-37-cloud-amd64", SizeBytes: 100 << 20, Default: true, Ready: true},
+		{Version: "6.18"},
+	}, nil
+}
+
+// Bases are the catalog.
+func (l *Lab) Bases(context.Context) ([]api.Playground, error) { return l.Catalog, nil }
