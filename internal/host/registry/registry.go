@@ -161,6 +161,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			got := sha256.Sum256([]byte(user + ":" + password))
 			if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 				w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+				// Old clients take a 401 without it for another kind of server.
+				w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
 				_ = errcode.ServeJSON(w, errcode.ErrorCodeUnauthorized)
 				return
 			}
