@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,7 +29,8 @@ type BuildOptions struct {
 // under name. An empty contextDir means the recipe of that name. A build whose
 // context folder has not changed is not repeated.
 //
-// Where no registry answers, the Debian bases that the Dockerfile starts from
+// The Dockerfile may start from an image of the store; a recipe that it starts
+// from is built first. Its layers are shared. Where no registry answers, the Debian bases that the Dockerfile starts from
 // are made by mmdebstrap instead.
 func (s *Store) Build(ctx context.Context, name, contextDir string, opts BuildOptions) (Image, error) {
 	img, err := s.build(ctx, name, contextDir, opts)
@@ -38,7 +40,7 @@ func (s *Store) Build(ctx context.Context, name, contextDir string, opts BuildOp
 	return img, nil
 }
 
-func (s *Store) build(ctx context.Context, name, contextDir string, opts BuildOptions) (Image, error) {
+func (s *Store) build(ctx context.Context, name, contextDir string, opts BuildOptions, waiting ...string) (Image, error) {
 	if !namePattern.MatchString(name) {
 		return Image{}, fmt.Errorf("the name is not allowed: lower-case letters, digits, '.', '_' and '-', at most 63")
 	}
@@ -51,7 +53,16 @@ func (s *Store) build(ctx context.Context, name, contextDir string, opts BuildOp
 	if err != nil {
 		return Image{}, err
 	}
-	key, err := contextKey(contextDir)
+	content, err := os.ReadFile(dockerfile)
+	if err != nil {
+		return Image{}, err
+	}
+	images := fromImages(content)
+	stored, err := s.storeBases(ctx, images, append(slices.Clone(waiting), name), opts.Progress)
+	if err != nil {
+		return Image{}, err
+	}
+	key, err := contextKey(contextDir, stored)
 	if err != nil {
 		return Image{}, err
 	}
@@ -81,18 +92,19 @@ func (s *Store) build(ctx context.Context, name, contextDir string, opts BuildOp
 	if err != nil {
 		return Image{}, err
 	}
-	rep.stage("build", 0, "")
-	content, err := os.ReadFile(dockerfile)
-	if err != nil {
-		return Image{}, err
+	rep.stage("build", 0, name)
+	for _, base := range stored {
+		if err := b.provideStored(ctx, base); err != nil {
+			return Image{}, err
+		}
 	}
-	for _, base := range debianBases(content) {
+	for _, base := range debianBases(images) {
 		if err := b.provideBase(ctx, base); err != nil {
 			return Image{}, err
 		}
 	}
 	const tag = "localhost/sandlot-build"
-	if err := b.run(ctx, buildArgs(tag, dockerfile, contextDir)...); err != nil {
+	if err := b.run(ctx, buildArgs(tag, dockerfile, contextDir, len(stored) > 0)...); err != nil {
 		return Image{}, err
 	}
 	archive := filepath.Join(work, "image.tar")
@@ -110,10 +122,13 @@ func (s *Store) build(ctx context.Context, name, contextDir string, opts BuildOp
 
 // buildArgs is the build itself: no container runtime, no cache between
 // builds, and one layer in all, so that nothing is stored that is not in the
-// result.
-func buildArgs(tag, dockerfile, contextDir string) []string {
-	return []string{"build", "--isolation", "chroot", "--layers=false", "--squash", "--pull=false",
-		"--format", "oci", "--tag", tag, "--file", dockerfile, contextDir}
+// result; or one layer over that of a stored base, which is not stored twice.
+func buildArgs(tag, dockerfile, contextDir string, onStored bool) []string {
+	args := []string{"build", "--isolation", "chroot", "--layers=false"}
+	if !onStored {
+		args = append(args, "--squash")
+	}
+	return append(args, "--pull=false", "--format", "oci", "--tag", tag, "--file", dockerfile, contextDir)
 }
 
 // complete tells whether everything an image needs is still in the store.
@@ -143,11 +158,15 @@ func findDockerfile(contextDir string) (string, error) {
 	return "", fmt.Errorf("there is no Dockerfile in %q", contextDir)
 }
 
-// contextKey is a hash of the names, modes and contents below a folder. Of
-// modes only the owner's execute bit counts: the rest depends on a umask.
-func contextKey(dir string) (string, error) {
+// contextKey is a hash of the names, modes and contents below a folder, and of
+// the stored images that the build starts from. Of modes only the owner's
+// execute bit counts: the rest depends on a umask.
+func contextKey(dir string, bases []Image) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "sandlot build %d\n", FormatVersion)
+	for _, base := range bases {
+		fmt.Fprintf(sum, "from %q %s\n", base.Name, base.ID)
+	}
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -257,6 +276,9 @@ func (b *builder) runTo(ctx context.Context, stdout io.Writer, args ...string) e
 	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(b.work, "tmp"),
 		"CONTAINERS_STORAGE_CONF="+filepath.Join(b.work, "storage.conf"))
 	cmd.Stdout = stdout
+	if args[0] == "pull" {
+		cmd.Dir = b.work
+	}
 	tail, err := b.runNoting(ctx, cmd)
 	if err != nil {
 		return fmt.Errorf("buildah %s: %w: %s", args[0], err, tail)
@@ -293,11 +315,18 @@ func (b *builder) provideBase(ctx context.Context, base debianBase) error {
 	if err := b.bootstrap(ctx, base, layout); err != nil {
 		return err
 	}
-	id, err := b.output(ctx, "pull", "--quiet", "oci:"+layout+":"+base.reference())
+	return b.pull(ctx, "base", base.reference(), base.reference())
+}
+
+// pull reads an image of an OCI layout below work and names it. buildah makes
+// a name of its own out of the layout's path, so that path is kept relative:
+// names have no capital letters.
+func (b *builder) pull(ctx context.Context, layout, image, name string) error {
+	id, err := b.output(ctx, "pull", "--quiet", "oci:"+layout+":"+image)
 	if err != nil {
 		return err
 	}
-	return b.run(ctx, "tag", strings.TrimSpace(id), base.reference())
+	return b.run(ctx, "tag", strings.TrimSpace(id), name)
 }
 
 // bootstrap writes an OCI layout with one plain layer, straight from

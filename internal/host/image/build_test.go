@@ -116,3 +116,86 @@ func TestCancelledBuildLeavesNothing(t *testing.T) {
 		t.Error("stored")
 	}
 }
+
+func TestBuildFromStoredImages(t *testing.T) {
+	labtest.Require(t, labtest.Root)
+	opts := testOptions(t)
+	recipe := func(dockerfile, content string) string {
+		return writeFiles(t, t.TempDir(), map[string][]byte{"Dockerfile": []byte(dockerfile), "f": []byte(content)})
+	}
+	opts.Recipes = map[string]string{
+		"base": recipe("FROM scratch\nCOPY f /base\n", "1"),
+		"top":  recipe("FROM localhost/base AS files\nFROM base\nCOPY --from=files base /copy\nCOPY f /top\n", "2"),
+		"one":  recipe("FROM two\nCOPY f /f\n", ""), "two": recipe("FROM one\nCOPY f /f\n", ""),
+		"alone": recipe("FROM localhost/nothing\nCOPY f /f\n", ""),
+	}
+	s := openStore(t, opts)
+	ctx := context.Background()
+	build := func(name, dir string) Image {
+		t.Helper()
+		img, err := s.Build(ctx, name, dir, BuildOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantNoStaging(t, s)
+		return img
+	}
+	wantFiles := func(name string, want ...string) {
+		t.Helper()
+		got := flattenSource(t, s, name)
+		for _, w := range want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s has no %s:\n%s", name, w, got)
+			}
+		}
+	}
+	top := build("top", "") // and base before it
+	wantFiles("top", `base "1"`, `copy "1"`, `top "2"`)
+	layers := func(name string) []string {
+		t.Helper()
+		img, err := s.Lookup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := s.openStored(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.close()
+		m, err := parseManifest(o.manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var digests []string
+		for _, l := range m.Layers {
+			digests = append(digests, l.Digest.String())
+		}
+		return digests
+	}
+	if base, top := layers("base"), layers("top"); len(base) != 1 || len(top) != 2 || top[0] != base[0] {
+		t.Errorf("layers %q over %q, want one more", top, base)
+	}
+	if again := build("top", ""); again != top {
+		t.Error("an unchanged image over an unchanged base was built again")
+	}
+	// A base that changed is built again, and with it what stands on it.
+	if err := os.WriteFile(filepath.Join(opts.Recipes["base"], "f"), []byte("changed"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	build("top", "")
+	wantFiles("top", `base "changed"`, `copy "changed"`)
+	// A name that somebody gave to an image of theirs stays theirs.
+	build("base", recipe("FROM scratch\nCOPY f /mine\n", "3"))
+	build("other", recipe("FROM base\nCOPY f /other\n", "4"))
+	wantFiles("other", `mine "3"`, `other "4"`)
+	for name, want := range map[string]string{
+		"one":   "the images start from each other: one → two → one",
+		"alone": `cannot find image "nothing"`,
+	} {
+		if _, err := s.Build(ctx, name, "", BuildOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	wantNoStaging(t, s)
+	wantNoMounts(t, opts.Dir)
+}

@@ -21,7 +21,8 @@ func TestCommandLines(t *testing.T) {
 	for _, args := range [][]string{
 		append([]string{"mke2fs"}, mke2fsArgs(fs, true, "/tree", "/out.ext4")...),
 		append([]string{"mke2fs (many small files, old e2fsprogs)"}, mke2fsArgs(many, false, "/tree", "/out.ext4")...),
-		append([]string{"unshare"}, b.args(buildArgs("localhost/x", "/ctx/Dockerfile", "/ctx")...)...),
+		append([]string{"unshare"}, b.args(buildArgs("localhost/x", "/ctx/Dockerfile", "/ctx", false)...)...),
+		append([]string{"unshare (on a stored image)"}, b.args(buildArgs("localhost/x", "/ctx/Dockerfile", "/ctx", true)...)...),
 		append([]string{"unshare"}, b.args("info")...),
 		append([]string{"mmdebstrap"}, mmdebstrapArgs("bookworm", nil)...),
 		append([]string{"mmdebstrap"}, mmdebstrapArgs("bookworm", []string{"deb http://mirror/debian bookworm main"})...),
@@ -55,20 +56,27 @@ func TestPlanFilesystem(t *testing.T) {
 	}
 }
 
-func TestDebianBases(t *testing.T) {
-	got := debianBases([]byte(`# FROM debian:11
+func TestBasesOfDockerfiles(t *testing.T) {
+	images := fromImages([]byte(`# FROM debian:11
 ARG X=1
-FROM debian:12 AS build
+FROM debian:12 AS Build
 from --platform=linux/amd64 docker.io/library/debian:trixie-slim
+FROM
 FROM debian
 FROM debian:12
 FROM debian:12.5
 FROM build
 FROM ghcr.io/debian:12
 FROM golang:1.26
+FROM localhost/debian-12 as run
+FROM run
 `))
+	if diff := cmp.Diff([]string{"debian:12", "docker.io/library/debian:trixie-slim", "debian", "debian:12.5",
+		"ghcr.io/debian:12", "golang:1.26", "localhost/debian-12"}, images); diff != "" {
+		t.Error(diff)
+	}
 	var refs []string
-	for _, b := range got {
+	for _, b := range debianBases(images) {
 		refs = append(refs, b.reference()+" "+b.suite)
 	}
 	want := []string{"docker.io/library/debian:12 bookworm", "docker.io/library/debian:trixie-slim trixie", "docker.io/library/debian:latest stable"}
@@ -108,13 +116,16 @@ func TestContextKey(t *testing.T) {
 	dir := writeFiles(t, t.TempDir(), map[string][]byte{"Dockerfile": []byte("FROM debian:12\n"), "rootfs/etc/motd": []byte("hi")})
 	key := func() string {
 		t.Helper()
-		k, err := contextKey(dir)
+		k, err := contextKey(dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return k
 	}
 	first := key()
+	if on, err := contextKey(dir, []Image{{Name: "debian-12", ID: "sha256:1"}}); err != nil || on == first {
+		t.Errorf("a stored base does not count: %v", err)
+	}
 	motd := filepath.Join(dir, "rootfs", "etc", "motd")
 	// What a clone of the repository changes does not matter.
 	if err := os.Chmod(motd, 0o600); err != nil {

@@ -38,19 +38,11 @@ var debianSuites = map[string]string{
 	"stable": "stable", "latest": "stable",
 }
 
-// debianBases returns the official Debian images that a Dockerfile starts
-// from, each once.
-func debianBases(dockerfile []byte) []debianBase {
+// debianBases returns the official Debian images among those that a Dockerfile
+// starts from, each once.
+func debianBases(images []string) []debianBase {
 	var bases []debianBase
-	for line := range strings.Lines(string(dockerfile)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 || !strings.EqualFold(fields[0], "FROM") {
-			continue
-		}
-		image := fields[1]
-		if strings.HasPrefix(image, "--platform") && len(fields) > 2 {
-			image = fields[2]
-		}
+	for _, image := range images {
 		short := image
 		for _, prefix := range []string{"docker.io/", "library/"} {
 			short = strings.TrimPrefix(short, prefix)

@@ -39,9 +39,15 @@ func (s *Store) importImage(ctx context.Context, o *opened, img Image, rep *repo
 	m := &v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Config: v1.Descriptor{
 		MediaType: types.OCIConfigJSON, Digest: o.id, Size: int64(len(o.config)),
 	}, Layers: []v1.Descriptor{}}
+	packed, err := s.packedLayers()
+	if err != nil {
+		return Image{}, err
+	}
 	for i, layer := range o.layers {
-		d, err := s.packLayer(ctx, layer, rep)
-		if err != nil {
+		d, ok := packed[layer.diffID]
+		if ok {
+			rep.add(layer.size)
+		} else if d, err = s.packLayer(ctx, layer, rep); err != nil {
 			return Image{}, fmt.Errorf("layer %d: %w", i+1, err)
 		}
 		m.Layers = append(m.Layers, d)
