@@ -47,6 +47,11 @@ test: test-packages build check test-prepare ## install what the tests need and 
 	LAB_TEST=root,vm LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
 	  $(GO) test -count=1 -p 1 -timeout 25m ./...
 
+.PHONY: test-bases
+test-bases: test-packages build ## build every official image and boot every official base: takes an hour without KVM
+	./tools/test-prepare "$(CACHE)-bases" $(notdir $(wildcard images/*))
+	LAB_TEST=root,vm,bases LAB_CACHE=$(CACHE)-bases $(GO) test -count=1 -timeout 90m -v -run TestBases ./test
+
 .PHONY: test-quick
 test-quick: go ## run the tests that need nothing installed, with the race detector if there is a C compiler
 	if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race ./...; else $(GO) test ./...; fi

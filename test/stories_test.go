@@ -30,27 +30,30 @@ type world struct {
 	places   chan *place   // those that no script uses
 }
 
-// places is how many scripts run at once: a machine of one processor keeps one
-// core busy.
-const places = 2
-
 func TestStories(t *testing.T) {
 	labtest.Require(t, labtest.Root, labtest.VM)
+	// A machine of one processor keeps one core busy.
+	tell(t, "script", 2, "make test-prepare", "debian-12")
+}
+
+// tell runs the scripts of a folder, so many at once; prepare is what makes
+// the images they need, if these are missing.
+func tell(t *testing.T, folder string, places int, prepare string, images ...string) {
 	cache := os.Getenv("LAB_CACHE")
 	if cache == "" {
 		cache = "/var/cache/sandlot-test"
 	}
 	w := &world{cache: layout.Layout{Root: cache}, places: make(chan *place, places)}
 	if _, err := os.Stat(filepath.Join(w.cache.Kernels(), "6.1")); err != nil {
-		t.Fatalf("%s holds no kernel 6.1: run make test-prepare", cache)
+		t.Fatalf("%s holds no kernel 6.1: run %s", cache, prepare)
 	}
 	w.programs(t)
-	w.images(t)
+	w.images(t, prepare, images)
 	for i := range places {
 		w.places <- w.place(t, i)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "script",
+		Dir:                 folder,
 		WorkdirRoot:         t.TempDir(),
 		Setup:               w.setup,
 		Cmds:                w.commands(),
@@ -88,7 +91,7 @@ func build(t testing.TB, out, pkg, ldflags string) {
 }
 
 // images brings the shared data directory to what places are made from.
-func (w *world) images(t *testing.T) {
+func (w *world) images(t *testing.T, prepare string, images []string) {
 	for _, args := range [][]string{
 		{"pull", w.tiny, "--name", "tiny", "--prepare", "6.1"},
 		{"prune"},
@@ -100,8 +103,10 @@ func (w *world) images(t *testing.T) {
 		if err != nil {
 			t.Fatalf("labd image %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
-		if args[0] == "list" && !strings.Contains(string(out), "debian-12 ") {
-			t.Fatalf("%s holds no image debian-12: run make test-prepare", w.cache.Root)
+		for _, image := range images {
+			if args[0] == "list" && !strings.Contains("\n"+string(out), "\n"+image+" ") {
+				t.Fatalf("%s holds no image %s: run %s", w.cache.Root, image, prepare)
+			}
 		}
 	}
 }

@@ -22,6 +22,8 @@ const (
 	Root Tier = "root"
 	// VM: QEMU, and Root.
 	VM Tier = "vm"
+	// Bases: every official image, and the time to boot them all.
+	Bases Tier = "bases"
 )
 
 // Require skips the test unless the environment variable LAB_TEST lists the
