@@ -121,8 +121,8 @@ func newLab(t *testing.T, changes ...func(o *control.Options)) *lab {
 		},
 		Uplinks: func(context.Context) (func(int) bool, error) { return func(i int) bool { return i == 7 }, nil },
 		CheckSource: func(_ context.Context, source string) error {
-			if source == "debian-13" {
-				return errors.New(`image "debian-13" is not there; make it with: labd image build debian-13`)
+			if source == "alpine-3" {
+				return errors.New(`image "alpine-3" is not there; make it with: labd image build alpine-3`)
 			}
 			return nil
 		},
@@ -196,7 +196,7 @@ func TestARefusedStartLeavesNothing(t *testing.T) {
 		says   string
 	}{
 		"no such playground": {func(_ *lab, r *api.StartPlay) { r.Playground = "nosuch" }, api.NotFound, `there is no playground "nosuch"`},
-		"image not there":    {func(_ *lab, r *api.StartPlay) { r.Machines[0].Drives[0].Source = "debian-13" }, api.Invalid, "labd image build debian-13"},
+		"image not there":    {func(_ *lab, r *api.StartPlay) { r.Machines[0].Drives[0].Source = "alpine-3" }, api.Invalid, "labd image build alpine-3"},
 		"kernel not there":   {func(_ *lab, r *api.StartPlay) { r.Machines[0].Kernel = &api.Kernel{Source: "6.18"} }, api.Invalid, "6.1"},
 		"two mistakes": {func(_ *lab, r *api.StartPlay) {
 			r.Machines[0].Drives[0].Size = "1MiB"
