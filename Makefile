@@ -49,7 +49,7 @@ test: test-packages build check test-prepare ## install what the tests need and 
 
 .PHONY: test-bases
 test-bases: test-packages build ## build every official image and boot every official base: takes an hour without KVM
-	./tools/test-prepare "$(CACHE)-bases" $(notdir $(wildcard images/*))
+	LABD_POOL_SIZE=$${LABD_POOL_SIZE:-16GiB} ./tools/test-prepare "$(CACHE)-bases" $(notdir $(wildcard images/*))
 	LAB_TEST=root,vm,bases LAB_CACHE=$(CACHE)-bases $(GO) test -count=1 -timeout 90m -v -run TestBases ./test
 
 .PHONY: test-quick
