@@ -197,9 +197,10 @@ func boot(l *servertest.Lab, id play.ID) {
 func TestStart(t *testing.T) {
 	l := servertest.New(t)
 	l.Boot = boot
+	l.Catalog[0].InitConditions = &api.InitConditions{Values: []api.InitConditionValue{{Key: "a b", Nullable: true}}}
 	s := newShell(t, l)
 
-	out, errs, code := s.run("playground", "start", "flexbox", "-q", "--title", "demo", "-i", "a b=c=d")
+	out, errs, code := s.run("playground", "start", l.Catalog[0].Name, "-q", "--title", "demo", "-i", "a b=c=d")
 	id := strings.TrimSpace(out)
 	if _, err := play.ParseID(id); err != nil || code != 0 || errs != "" {
 		t.Fatalf("start -q: %d %q %q", code, out, errs)
@@ -243,6 +244,28 @@ func TestStartAsksBeforeForeignCode(t *testing.T) {
 	}
 	s.must("playground", "start", "theirs", "--safety-disclaimer-consent", "-q")
 	s.must("playground", "start", "mine", "-q")
+}
+
+// Choices for a stored playground are checked before anything is sent.
+func TestStartChecksChoices(t *testing.T) {
+	l := servertest.New(t)
+	l.Boot = boot
+	l.Catalog = append(l.Catalog, api.Playground{Name: "choosy", InitConditions: &api.InitConditions{
+		Values: []api.InitConditionValue{{Key: "Container runtime", Options: []string{"docker", "podman"}, Default: "docker"}},
+	}})
+	s := newShell(t, l)
+	errs := s.fails(2, "2 problems in the init conditions; nothing was started", "playground", "start", "choosy", "-q", "-i", "Container runtime=lxc", "-i", "size=1")
+	if !strings.Contains(errs, `"lxc" is not an option; options are docker, podman`) || !strings.Contains(errs, "unknown init condition; known are Container runtime") {
+		t.Errorf("it says:\n%s", errs)
+	}
+	s.fails(2, "this playground has none", "playground", "start", "flexbox", "-q", "-i", "size=1")
+	if len(l.Started()) != 0 {
+		t.Error("something was started")
+	}
+	s.must("playground", "start", "choosy", "-q", "-i", "Container runtime=podman")
+	if got := l.Started()[0].InitConditions["Container runtime"]; got != "podman" {
+		t.Errorf("sent %q", got)
+	}
 }
 
 const good = `kind: playground
@@ -425,7 +448,7 @@ func TestEndingPlays(t *testing.T) {
 
 func TestShowing(t *testing.T) {
 	l := servertest.New(t)
-	l.Details = []api.TaskDetails{{Name: "b", Machine: "m1", Status: api.TaskRunning}, {Name: "a", Machine: "m1", Status: api.TaskCompleted, Init: true, Stdout: "hi"}}
+	l.Details = []api.TaskDetails{{Name: "c", Machine: "m2", Status: api.TaskFailed, Message: "exit code 3"}, {Name: "b", Machine: "m1", Status: api.TaskRunning}, {Name: "a", Machine: "m1", Status: api.TaskCompleted, Init: true, Stdout: "hi"}}
 	s := newShell(t, l)
 	id := l.Add("demo\x1b]0;evil\x07", "m1", "m2")
 	l.Ready(id)

@@ -81,6 +81,11 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 			req.Title = source.Title
 		}
 	}
+	if len(req.InitConditions) > 0 && req.InitConditionSpec == nil {
+		if err := a.checkChoices(ctx, c, name, req.InitConditions); err != nil {
+			return err
+		}
+	}
 	if !o.consent {
 		if err := a.consent(ctx, c, &req); err != nil {
 			return err
@@ -135,6 +140,30 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 		a.say(o.quiet, "Open it:  %s", p.PageURL)
 	}
 	a.say(o.quiet, "Enter it: labctl ssh %s", p.ID)
+	return nil
+}
+
+// checkChoices refuses values that the stored playground does not take.
+func (a *App) checkChoices(ctx context.Context, c *client.Client, name string, given map[string]string) error {
+	pg, err := c.Playground(ctx, name)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(pg.InitConditions)
+	if err != nil {
+		return err
+	}
+	var m manifest.Manifest
+	if err := json.Unmarshal(raw, &m.Playground.InitConditions); err != nil {
+		return fmt.Errorf("cannot read the init conditions of playground %q: %v", name, err)
+	}
+	_, problems := m.Choose(given)
+	for _, p := range problems {
+		a.say(false, "%s", p)
+	}
+	if n := len(problems.Errors()); n > 0 {
+		return problemsIn("init conditions", n, nothingStarted)
+	}
 	return nil
 }
 
@@ -199,12 +228,14 @@ func (a *App) readFile(file string) (raw []byte, name string, err error) {
 
 const nothingStarted = "; nothing was started"
 
-func problemsError(n int, then string) error {
+func problemsError(n int, then string) error { return problemsIn("manifest", n, then) }
+
+func problemsIn(where string, n int, then string) error {
 	what := "1 problem"
 	if n != 1 {
 		what = fmt.Sprintf("%d problems", n)
 	}
-	return &exitError{code: exitProblems, cause: fmt.Errorf("%s in the manifest%s", what, then)}
+	return &exitError{code: exitProblems, cause: fmt.Errorf("%s in the %s%s", what, where, then)}
 }
 
 // fill puts the manifest's parts into the request. Both packages name the

@@ -136,7 +136,11 @@ func (a *App) printTasks(ctx context.Context, c *client.Client, id, kind, format
 		} else if t.Helper {
 			what = "helper"
 		}
-		rows = append(rows, []string{t.Name, t.Machine, what, taskStatus(t.Status)})
+		status := taskStatus(t.Status)
+		if t.Message != "" {
+			status += ": " + t.Message
+		}
+		rows = append(rows, []string{t.Name, t.Machine, what, status})
 	}
 	return table(a.Out, []string{"TASK", "MACHINE", "KIND", "STATUS"}, rows)
 }
