@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -16,7 +18,8 @@ import (
 )
 
 // tinyArchive writes an image archive whose machines boot in seconds: one
-// static program and the files that make two users.
+// static program, the files that make two users, and for init tasks this
+// host's bash with a few of its friends.
 func tinyArchive(t testing.TB, dir string) string {
 	program := filepath.Join(dir, "tiny")
 	build(t, program, "./testdata/tiny", "-s -w")
@@ -35,8 +38,16 @@ func tinyArchive(t testing.TB, dir string) string {
 			t.Fatal(err)
 		}
 	}
-	for _, d := range []string{"bin/", "dev/", "etc/", "home/", "proc/", "root/", "sys/", "usr/", "usr/sbin/"} {
+	for _, d := range []string{"bin/", "dev/", "etc/", "home/", "home/laborant/", "proc/", "root/", "sys/", "usr/", "usr/sbin/"} {
 		add(tar.Header{Typeflag: tar.TypeDir, Name: d, Mode: 0o755}, "")
+	}
+	add(tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}, "")
+	for name, file := range hostPrograms(t, "bash", "cat", "sleep") {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(tar.Header{Name: name, Mode: 0o755}, string(content))
 	}
 	add(tar.Header{Name: "bin/sh", Mode: 0o755}, string(binary))
 	add(tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/sbin/sshd", Linkname: "../../bin/sh"}, "")
@@ -77,6 +88,29 @@ func archive(t testing.TB, dir, image string, layer []byte) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// hostPrograms returns the files of programs and of the libraries they need,
+// by their names in an image.
+func hostPrograms(t testing.TB, programs ...string) map[string]string {
+	files := map[string]string{}
+	for _, p := range programs {
+		path, err := exec.LookPath(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["bin/"+p] = path
+		out, err := exec.Command("ldd", path).CombinedOutput()
+		if err != nil {
+			t.Fatalf("ldd %s: %v\n%s", path, err, out)
+		}
+		for _, word := range strings.Fields(string(out)) {
+			if strings.HasPrefix(word, "/") {
+				files[strings.TrimPrefix(word, "/")] = word
+			}
+		}
+	}
+	return files
 }
 
 func must[T any](v T, err error) T {

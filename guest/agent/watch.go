@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,6 +123,7 @@ func (a *Agent) Observe(ctx context.Context) {
 		a.events.post(wire.Event{Kind: wire.EventProblem, Detail: a.Problem})
 	}
 	a.events.post(wire.Event{Kind: wire.EventBooted, Detail: a.info().BootID})
+	go a.observeUp(ctx)
 	if a.NoSSH {
 		return
 	}
@@ -147,6 +150,50 @@ func (a *Agent) Observe(ctx context.Context) {
 			return
 		}
 	}
+}
+
+const (
+	upPoll = 100 * time.Millisecond
+	// upAsk is after how many looks at files systemd is asked itself: a
+	// process more, which a machine that boots can do without.
+	upAsk = 100
+)
+
+// observeUp waits until a task finds what an author expects of a machine that
+// is up. sshd does not tell: it is made to start before everything else.
+func (a *Agent) observeUp(ctx context.Context) {
+	for looks := 1; !a.isUp(looks); looks++ {
+		if !pause(ctx, upPoll) {
+			return
+		}
+	}
+	a.events.post(wire.Event{Kind: wire.EventUp})
+}
+
+// pastSysinit are files of which one is there soon after systemd's
+// sysinit.target, and none before.
+var pastSysinit = []string{
+	"/run/dbus/system_bus_socket",
+	"/run/systemd/units/invocation:dbus.service",
+	"/run/systemd/units/invocation:systemd-logind.service",
+	"/run/systemd/units/invocation:systemd-user-sessions.service",
+}
+
+func (a *Agent) isUp(looks int) bool {
+	if !strings.HasPrefix(a.initProgram(), "systemd") {
+		return a.NoSSH || a.events.has(wire.EventSSH)
+	}
+	for _, name := range pastSysinit {
+		if _, err := os.Lstat(a.Root + name); err == nil {
+			return true
+		}
+	}
+	if looks%upAsk != 0 {
+		return false
+	}
+	systemctl := exec.Command("systemctl", "is-active", "--quiet", "basic.target")
+	systemctl.Env = []string{"PATH=" + rootPath}
+	return systemctl.Run() == nil
 }
 
 // processOneIsLabinit is true until labinit has handed over; where there is

@@ -262,6 +262,7 @@ const (
 	EventProblem = "problem" // Detail says what could not be set up; comes before EventBooted
 	EventBooted  = "booted"  // the image's init was started
 	EventSSH     = "ssh"     // sshd sent its banner
+	EventUp      = "up"      // init has done its early work: drives mounted, /tmp emptied, sockets made
 	EventLeave   = "leave"   // poweroff or reboot was announced; Detail says which
 )
 

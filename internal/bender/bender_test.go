@@ -191,7 +191,7 @@ func (s strayNetworks) Remove(ctx context.Context, id string) error {
 // and does what it is asked.
 func serve(ctx context.Context, guest *vmfake.Guest, conn net.Conn) {
 	for _, e := range []wire.Event{
-		{Kind: "name", Detail: guest.Spec().Name}, {Kind: wire.EventBooted, Detail: guest.BootID()}, {Kind: wire.EventSSH},
+		{Kind: "name", Detail: guest.Spec().Name}, {Kind: wire.EventBooted, Detail: guest.BootID()}, {Kind: wire.EventUp}, {Kind: wire.EventSSH},
 	} {
 		if wire.WriteMessage(conn, e) != nil {
 			return

@@ -113,6 +113,7 @@ func (w *worker) watchVM(ctx context.Context, i int, m *machine) {
 			case vm.Reset:
 				m.set(play.ConditionBoot, false)
 				m.set(play.ConditionReady, false)
+				m.set(conditionUp, false)
 				w.set(i, play.ConditionBoot, false, "")
 				w.set(i, play.ConditionReady, false, "")
 				w.machineState(i, play.MachineRebooting, "")
@@ -189,6 +190,9 @@ func (w *worker) watchAgent(ctx context.Context, i int, m *machine) {
 				w.advance()
 			case wire.EventSSH:
 				w.ready(i, m)
+			case wire.EventUp:
+				m.set(conditionUp, true)
+				w.advance()
 			case wire.EventLeave:
 				m.mu.Lock()
 				m.leaving = true
@@ -214,7 +218,6 @@ func (w *worker) ready(i int, m *machine) {
 	m.set(play.ConditionReady, true)
 	w.set(i, play.ConditionReady, true, "")
 	w.machineState(i, play.MachineRunning, "")
-	w.advance()
 }
 
 // await waits for a condition of machine i.

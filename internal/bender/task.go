@@ -25,6 +25,10 @@ import (
 // Nobody waits: advance is called whenever something changed, and starts what
 // can start.
 
+// conditionUp is what a task waits for. Not Boot nor Ready: an init that has
+// only begun still empties /tmp, and sshd is the first that it starts.
+const conditionUp = "Up"
+
 // taskGrace is how much longer than its timeout a task may take to say how it
 // ended: it is killed gently, and its channel may have to be opened again.
 const taskGrace = time.Minute
@@ -103,8 +107,7 @@ func (w *worker) advance() {
 		}
 		switch w.rec.Tasks[j].State {
 		case play.TaskCreated:
-			// Not at Boot: an init that has just begun still empties /tmp.
-			if !m.takesTasks(play.ConditionReady) {
+			if !m.takesTasks(conditionUp) {
 				continue
 			}
 		case play.TaskRunning:

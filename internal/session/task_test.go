@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -144,5 +145,45 @@ func TestTaskRunsOnce(t *testing.T) {
 	}
 	if runs, _ := os.ReadFile(filepath.Join(g.home, "runs")); string(runs) != "run\n" {
 		t.Errorf("it ran %q", runs)
+	}
+}
+
+// A machine is up when systemd is past its early work, which sshd is not;
+// where another init runs, sshd tells.
+func TestUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		init, file string
+		noSSH      bool
+		at         []string // what is known before the file is there
+	}{
+		"systemd":      {"/usr/lib/systemd/systemd", "/run/dbus/system_bus_socket", true, []string{wire.EventBooted}},
+		"another init": {"/bin/busybox", "", true, []string{wire.EventBooted, wire.EventUp}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGuest(t)
+			g.agent.NoSSH = c.noSSH
+			if err := errors.Join(os.MkdirAll(g.root+"/proc/1", 0o755), os.Symlink(c.init, g.root+"/proc/1/exe")); err != nil {
+				t.Fatal(err)
+			}
+			ctx := within(t)
+			seen := make(chan string, 10)
+			a := g.start(t, newPort(t))
+			go g.agent.Observe(ctx)
+			go a.Watch(ctx, func(e wire.Event) { seen <- e.Kind })
+			for _, want := range c.at {
+				if got := <-seen; got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+			if c.file == "" {
+				return
+			}
+			if err := errors.Join(os.MkdirAll(filepath.Dir(g.root+c.file), 0o755), os.WriteFile(g.root+c.file, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-seen; got != wire.EventUp {
+				t.Errorf("got %s, want up", got)
+			}
+		})
 	}
 }
