@@ -96,7 +96,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.driver = qemu.New(qemu.Options{KVM: verdict.KVM, CPU: verdict.CPU})
+	d.driver = qemu.New(qemu.Options{KVM: verdict.KVM, CPU: verdict.CPU, Log: s.log})
 	registry.LogTo(s.log)
 	d.networks = newNetworks(s.layout, s.log)
 	d.networks.upstreams = dns.HostUpstreams(s.resolvConf)

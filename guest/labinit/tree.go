@@ -200,6 +200,10 @@ func (t tree) write(path string, body []byte, a attr) error {
 	tmp := filepath.Join(filepath.Dir(file), ".sandlot-tmp")
 	os.Remove(tmp)
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	var broken *fs.PathError
+	if errors.As(err, &broken) {
+		return broken.Err // its path is none that an author knows
+	}
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ package qemu
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"sandlot/guest/wire"
@@ -49,6 +50,8 @@ type Options struct {
 	// ConsoleLimit is when a console file is cut, in bytes; default 4 MiB.
 	// At most twice as much is kept.
 	ConsoleLimit int64
+	// Log is told of machines that run without a limit; default nobody.
+	Log *slog.Logger
 }
 
 // DefaultTCGCPU is the CPU model under TCG.
@@ -78,6 +81,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ConsoleLimit == 0 {
 		o.ConsoleLimit = defaultConsole
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return o
 }

@@ -120,6 +120,9 @@ func (d *Driver) boot(ctx context.Context, spec vm.Spec) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(process.Unlimited) > 0 {
+		d.options.Log.Warn("a machine runs without limits that this host cannot set", "machine", spec.Name, "limits", process.Unlimited)
+	}
 	m := d.newMachine(spec, process)
 	monitor, err := m.dial(ctx)
 	if err != nil {
