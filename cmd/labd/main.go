@@ -39,7 +39,7 @@ func main() {
 		return err
 	}
 	root.PersistentFlags().StringVar(&l.Root, "data-dir", envOr("LABD_DATA_DIR", layout.DefaultDataDir), "where labd keeps everything (LABD_DATA_DIR)")
-	root.AddCommand(upCommand(&l), doctorCommand(&l), imageCommand(&l), kernelCommand(&l), credentialsCommand(&l), purgeCommand(&l))
+	root.AddCommand(upCommand(&l), doctorCommand(&l), imageCommand(&l), kernelCommand(&l), credentialsCommand(&l), caCommand(&l), purgeCommand(&l))
 	err := root.ExecuteContext(ctx)
 	var code exitCode
 	switch {

@@ -20,6 +20,7 @@ import (
 	"sandlot/internal/control"
 	"sandlot/internal/host/layout"
 	"sandlot/internal/manifest"
+	"sandlot/internal/server"
 	"sandlot/internal/step"
 	"sandlot/internal/store"
 	"sandlot/internal/vm"
@@ -74,6 +75,9 @@ without it, and the next labd takes them over.`,
 			if err := lv.UnmarshalText([]byte(level)); err != nil {
 				return fmt.Errorf("cannot read --log-level %q: write debug, info, warn or error", level)
 			}
+			if err := s.certificates.check(); err != nil {
+				return err
+			}
 			switch s.accel {
 			case "auto", "kvm", "tcg":
 			default:
@@ -87,6 +91,11 @@ without it, and the next labd takes them over.`,
 	f := cmd.Flags()
 	f.StringVar(&s.listen, "listen", envOr("LABD_LISTEN", DefaultListen), "address of the API (LABD_LISTEN)")
 	f.StringVar(&s.public, "public-url", "", "root of the URLs in replies; default: what the request was sent to")
+	f.StringVar(&s.cert, "tls-cert", os.Getenv("LABD_TLS_CERT"), "PEM file of a certificate and its chain, read again when it changes; default: from labd's own authority (LABD_TLS_CERT)")
+	f.StringVar(&s.key, "tls-key", os.Getenv("LABD_TLS_KEY"), "PEM file of the certificate's key (LABD_TLS_KEY)")
+	f.StringSliceVar(&s.acmeDomains, "acme-domain", nil, "get a certificate for this public name by ACME and accept its terms; labd must answer on port 443 of it")
+	f.StringVar(&s.acmeEmail, "acme-email", "", "whom the ACME authority may write to")
+	f.StringVar(&s.acmeDirectory, "acme-directory", "", "the ACME authority; default: Let's Encrypt")
 	f.StringVar(&s.accel, "accel", envOr("LABD_ACCEL", "auto"), "auto (probe KVM by a boot), kvm or tcg (LABD_ACCEL)")
 	f.StringVar(&s.resolvConf, "resolv-conf", envOr("LABD_RESOLV_CONF", "/etc/resolv.conf"), "file of the name servers that machines' other questions go to (LABD_RESOLV_CONF)")
 	f.BoolVar(&s.strict, "strict", false, "refuse manifests that ask for a backend this host lacks")
@@ -205,9 +214,18 @@ func up(ctx context.Context, s settings) error {
 	if err := d.writeCredentials(ctx); err != nil {
 		return err
 	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		s.log.Warn("cannot read this host's name: it will not stand in labd's certificate", "error", err)
+	}
+	config, challenges, err := s.tlsConfig(s.layout, d.networks.registries.authority, tlsNames(s.public, s.domain, s.listen, hostname), s.log)
+	if err != nil {
+		return err
+	}
+	d.server.Challenges(challenges)
 	go d.housekeep(ctx)
-	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "data", s.layout.Root)
-	return d.server.Serve(ctx, 5*time.Second, listener)
+	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "tls", "https on the same port: labd ca", "data", s.layout.Root)
+	return d.server.Serve(ctx, 5*time.Second, server.Sniff(listener, config))
 }
 
 // writeCredentials makes the administrator's session, the same at every start.

@@ -48,6 +48,10 @@ type settings struct {
 	layout layout.Layout
 	listen string
 	public string
+	// domain is where exposed ports live: <id>.domain, with a port if clients
+	// need one; "" is localhost with the API's port.
+	domain string
+	certificates
 	accel  string // "auto", "kvm" or "tcg"
 	strict bool
 	// resolvConf is a resolv.conf(5): whom to ask for names of the internet.

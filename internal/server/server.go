@@ -195,6 +195,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
+// Challenges lets wrap answer some requests before the server does, as ACME
+// needs; nil is none. To be called before Serve.
+func (s *Server) Challenges(wrap func(http.Handler) http.Handler) {
+	if wrap == nil {
+		return
+	}
+	inner := s.handler
+	challenged := wrap(inner)
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil && strings.HasPrefix(r.URL.Path, "/.well-known/acme-challenge/") {
+			challenged.ServeHTTP(w, r)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+}
+
 // Revoke ends the connections' credentials of a destroyed play.
 func (s *Server) Revoke(id play.ID) { s.conns.Revoke(id) }
 

@@ -20,8 +20,12 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -66,6 +70,20 @@ func Open(file string, now func() time.Time) (*Authority, error) {
 		return create(file, now)
 	}
 	return a, nil
+}
+
+// Read returns the authority's certificate as PEM without making one; an
+// fs.ErrNotExist if there is none yet.
+func Read(file string) (string, error) {
+	body, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("cannot read certificate authority: %w", err)
+	}
+	a, err := parse(body, time.Now)
+	if err != nil {
+		return "", fmt.Errorf("cannot read certificate authority %q: %v; move the file away for a new one", file, err)
+	}
+	return a.pem, nil
 }
 
 func parse(body []byte, now func() time.Time) (*Authority, error) {
@@ -154,34 +172,83 @@ func writeSecret(file string, body []byte) error {
 // Certificate is the authority's certificate as PEM, for others to trust.
 func (a *Authority) Certificate() string { return a.pem }
 
-// Serve returns a TLS configuration for a server of DNS names, with a key of
-// its own. Which of the names a client asks for makes no difference.
+// Serve returns a TLS configuration for a server of names, with a key of its
+// own. A name is a DNS name, an IP address, or "*.suffix": every name with one
+// more label, each with a certificate of its own when a client asks for it,
+// because many clients take no wildcard right below a top-level name. What
+// else clients ask for gets the certificate of all names; to a client that
+// names nothing, the address it came to is one of them.
 func (a *Authority) Serve(names ...string) *tls.Config {
-	l := &leaf{authority: a, names: names}
+	l := &leaf{authority: a, issued: map[string]*tls.Certificate{}}
+	for _, name := range names {
+		if suffix, ok := strings.CutPrefix(name, "*"); ok {
+			l.suffixes = append(l.suffixes, suffix)
+		}
+		l.names = append(l.names, name)
+	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: l.get}
 }
 
-// leaf is the certificate of one server.
+// maxIssued bounds the certificates in memory: clients choose their names.
+const maxIssued = 1024
+
+// leaf is the certificates of one server.
 type leaf struct {
 	authority *Authority
 	names     []string
+	suffixes  []string
 
-	mu      sync.Mutex
-	current *tls.Certificate
+	mu     sync.Mutex
+	issued map[string]*tls.Certificate // by what stands in it besides names
 }
 
-func (l *leaf) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (l *leaf) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	extra := l.extra(hello)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current != nil && l.current.Leaf.NotAfter.Sub(l.authority.now()) > renewLeaf {
-		return l.current, nil
+	if have := l.issued[extra]; have != nil && have.Leaf.NotAfter.Sub(l.authority.now()) > renewLeaf {
+		return have, nil
 	}
-	issued, err := l.authority.issue(l.names)
+	names := l.names
+	if extra != "" {
+		names = append(slices.Clone(names), extra)
+	}
+	issued, err := l.authority.issue(names)
 	if err != nil {
-		return nil, fmt.Errorf("cannot issue certificate for %q: %w", l.names, err)
+		return nil, fmt.Errorf("cannot issue certificate for %q: %w", names, err)
 	}
-	l.current = issued
+	if len(l.issued) >= maxIssued {
+		clear(l.issued)
+	}
+	l.issued[extra] = issued
 	return issued, nil
+}
+
+// extra is the name or address that this client needs besides the constant
+// ones; "" if there is none.
+func (l *leaf) extra(hello *tls.ClientHelloInfo) string {
+	if hello == nil {
+		return ""
+	}
+	if hello.ServerName == "" {
+		if hello.Conn == nil {
+			return ""
+		}
+		if local, err := netip.ParseAddrPort(hello.Conn.LocalAddr().String()); err == nil {
+			if ip := local.Addr().Unmap().WithZone("").String(); !slices.Contains(l.names, ip) {
+				return ip
+			}
+		}
+		return ""
+	}
+	name := strings.ToLower(hello.ServerName)
+	for _, suffix := range l.suffixes {
+		label, ok := strings.CutSuffix(name, suffix)
+		if ok && len(label) <= 63 && label != "" && strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
+			return name
+		}
+	}
+	return ""
 }
 
 func (a *Authority) issue(names []string) (*tls.Certificate, error) {
@@ -200,11 +267,17 @@ func (a *Authority) issue(names []string) (*tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: names[0]},
-		DNSNames:     names,
 		NotBefore:    now.Add(-early),
 		NotAfter:     now.Add(lifeOfLeaf),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
 	if err != nil {

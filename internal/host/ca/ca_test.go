@@ -3,8 +3,11 @@ package ca
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,5 +115,60 @@ func TestServe(t *testing.T) {
 	c.t = c.t.Add(lifeOfLeaf + time.Hour)
 	if err := verify(t, a, config, "r.example.org", c.t); err != nil {
 		t.Errorf("after its end: %v", err)
+	}
+}
+
+func TestServedNamesAndAddresses(t *testing.T) {
+	c := newClock()
+	a := open(t, filepath.Join(t.TempDir(), "ca.pem"), c)
+	config := a.Serve("localhost", "*.localhost", "127.0.0.1", "::1")
+	for _, name := range []string{"localhost", "abc.localhost", "0123abcd.localhost", "127.0.0.1", "::1"} {
+		if err := verify(t, a, config, name, c.t); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	got, err := config.GetCertificate(&tls.ClientHelloInfo{ServerName: "ABC.localhost"})
+	if err != nil || !slices.Contains(got.Leaf.DNSNames, "abc.localhost") {
+		t.Errorf("a name of its own: %v, %v", got.Leaf.DNSNames, err)
+	}
+	for _, name := range []string{"a.b.localhost", "example.org", ".localhost", "a_b.localhost", strings.Repeat("a", 64) + ".localhost"} {
+		got, err := config.GetCertificate(&tls.ClientHelloInfo{ServerName: name})
+		if err != nil || slices.Contains(got.Leaf.DNSNames, name) {
+			t.Errorf("%q stands in the certificate: %v", name, err)
+		}
+	}
+	for i := range 3 * maxIssued {
+		if _, err := config.GetCertificate(&tls.ClientHelloInfo{ServerName: fmt.Sprintf("x%d.localhost", i%(maxIssued+10))}); err != nil {
+			t.Fatal(err)
+		}
+		if i == maxIssued+20 {
+			break
+		}
+	}
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	got, err = config.GetCertificate(&tls.ClientHelloInfo{Conn: at{ours}})
+	if err != nil || got.Leaf.VerifyHostname("192.0.2.7") != nil {
+		t.Errorf("the address the client came to: %v, %v", got.Leaf.IPAddresses, err)
+	}
+}
+
+// at is a connection that came to 192.0.2.7.
+type at struct{ net.Conn }
+
+func (at) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1} }
+
+func TestLeavesAreRenewed(t *testing.T) {
+	c := newClock()
+	a := open(t, filepath.Join(t.TempDir(), "ca.pem"), c)
+	config := a.Serve("localhost")
+	first, _ := config.GetCertificate(&tls.ClientHelloInfo{ServerName: "localhost"})
+	c.t = c.t.Add(lifeOfLeaf - renewLeaf - time.Hour)
+	if again, _ := config.GetCertificate(&tls.ClientHelloInfo{ServerName: "localhost"}); again != first {
+		t.Error("renewed too early")
+	}
+	c.t = c.t.Add(2 * time.Hour)
+	if again, _ := config.GetCertificate(&tls.ClientHelloInfo{ServerName: "localhost"}); again == first {
+		t.Error("not renewed before its end")
 	}
 }

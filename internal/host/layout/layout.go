@@ -35,6 +35,9 @@ func (l Layout) Admin() string { return filepath.Join(l.Root, "admin.json") }
 // CA is the certificate authority of this labd, key and certificate, mode 0600.
 func (l Layout) CA() string { return filepath.Join(l.Root, "ca.pem") }
 
+// ACME keeps the account and certificates of --acme-domain.
+func (l Layout) ACME() string { return filepath.Join(l.Root, "acme") }
+
 // Probe caches the KVM verdict, keyed by the host's boot id.
 func (l Layout) Probe() string { return filepath.Join(l.Root, "kvm-probe.json") }
 
