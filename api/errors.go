@@ -30,6 +30,8 @@ type Error struct {
 	Message  string    `json:"error"`
 	Kind     Kind      `json:"kind"`
 	Problems []Problem `json:"problems,omitempty"`
+	// Request names the request in labd's log, as X-Request-Id does.
+	Request string `json:"request,omitempty"`
 }
 
 // Errorf makes an Error.

@@ -201,7 +201,7 @@ type PlaygroundSpec struct {
 // CreatePlayground is the body of POST /playgrounds. The name in the reply is
 // longer than the one asked for.
 type CreatePlayground struct {
-	Name string `json:"name"`
-	Base string `json:"base"`
+	Name string `json:"name" jsonschema:"required"`
+	Base string `json:"base" jsonschema:"required"`
 	PlaygroundSpec
 }

@@ -2,7 +2,7 @@ package api
 
 // StartPlay is the body of POST /plays.
 type StartPlay struct {
-	Playground              string `json:"playground"`
+	Playground              string `json:"playground" jsonschema:"required"`
 	SafetyDisclaimerConsent bool   `json:"safetyDisclaimerConsent"`
 	AsFreeTierUser          bool   `json:"asFreeTierUser,omitempty"`
 	// InitConditions are the chosen values.
@@ -41,7 +41,7 @@ const (
 // Action is the body of POST /plays/{id}/actions; which fields count depends
 // on Action.
 type Action struct {
-	Action             string `json:"action"`
+	Action             string `json:"action" jsonschema:"required"`
 	Title              string `json:"title,omitempty"`
 	Machine            string `json:"machine,omitempty"`
 	Console            string `json:"console,omitempty"`

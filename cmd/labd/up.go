@@ -31,7 +31,7 @@ const DefaultListen = "127.0.0.1:8484"
 
 func upCommand(l *layout.Layout) *cobra.Command {
 	s := settings{}
-	var size, registrySize, level, crash, machineMemory, playMemory string
+	var size, registrySize, level, logFormat, crash, machineMemory, playMemory string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run labd in the foreground",
@@ -78,12 +78,15 @@ without it, and the next labd takes them over.`,
 			if err := s.certificates.check(); err != nil {
 				return err
 			}
+			if logFormat != "text" && logFormat != "json" {
+				return fmt.Errorf("cannot use --log-format %q: write text or json", logFormat)
+			}
 			switch s.accel {
 			case "auto", "kvm", "tcg":
 			default:
 				return fmt.Errorf("cannot use --accel %q: write auto, kvm or tcg", s.accel)
 			}
-			s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: lv}))
+			s.log = newLog(os.Stderr, logFormat, lv)
 			s.hook = crashAt(crash)
 			return up(cmd.Context(), s)
 		},
@@ -108,9 +111,19 @@ without it, and the next labd takes them over.`,
 	f.StringVar(&s.registryName, "registry-name", os.Getenv("LABD_REGISTRY_NAME"), "another name for every play's registry, besides registry.iximiuz.com (LABD_REGISTRY_NAME)")
 	f.StringVar(&s.labinit, "labinit", besides("labinit"), "the machines' first process")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.StringVar(&crash, "crash-at", "", "kill labd at POINT:STEP, for tests")
 	_ = f.MarkHidden("crash-at")
 	return cmd
+}
+
+// newLog names the request, user and play of every line that has one.
+func newLog(w io.Writer, format string, level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(server.LogHandler(slog.NewJSONHandler(w, options)))
+	}
+	return slog.New(server.LogHandler(slog.NewTextHandler(w, options)))
 }
 
 // memoryLimit reads a size in whole MiB; "" is no limit.
@@ -223,9 +236,17 @@ func up(ctx context.Context, s settings) error {
 		return err
 	}
 	d.server.Challenges(challenges)
+	// It answers at once, that it lives and is not ready; other requests wait.
+	served := make(chan error, 1)
+	go func() { served <- d.server.Serve(ctx, 5*time.Second, server.Sniff(listener, config)) }()
+	if err := d.bender.Recover(ctx); err != nil {
+		cancel()
+		return errors.Join(err, <-served)
+	}
+	close(d.recovered)
 	go d.housekeep(ctx)
 	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "tls", "https on the same port: labd ca", "data", s.layout.Root)
-	return d.server.Serve(ctx, 5*time.Second, server.Sniff(listener, config))
+	return <-served
 }
 
 // writeCredentials makes the administrator's session, the same at every start.

@@ -79,11 +79,13 @@ type daemon struct {
 	control  *control.Control
 	gateway  *gateway.Gateway
 	server   *server.Server
+	// recovered is closed when bender has taken over what runs.
+	recovered chan struct{}
 }
 
 // assemble makes a daemon: this is the one place that names every adapter.
 func assemble(ctx context.Context, s settings) (d *daemon, err error) {
-	d = &daemon{settings: s}
+	d = &daemon{settings: s, recovered: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -120,6 +122,8 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	if err != nil {
 		return d, fmt.Errorf("cannot read this host's boot id: %w", err)
 	}
+	figures := newRegistry()
+	starts := newStarts(figures)
 	d.bender = bender.New(ctx, bender.Options{
 		Layout: s.layout, Records: records{d.store}, Networks: d.networks,
 		Volumes: volumes{d.images, d.pool, s.layout}, Kernels: d.kernels,
@@ -135,8 +139,9 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 			d.gateway.Revoke(id)
 			d.server.Revoke(id)
 		},
-		Runner: step.Runner{Hook: s.hook},
-		Log:    s.log,
+		Entered: starts.entered,
+		Runner:  step.Runner{Hook: s.hook},
+		Log:     s.log,
 	})
 	d.control, err = control.New(control.Options{
 		Store: d.store, Bender: d.bender, Budget: s.budget, Facts: d.facts, Uplinks: d.uplinks,
@@ -149,9 +154,20 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	d.server = server.New(server.Options{
 		Auth: d.control, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
 		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
-		PublicURL: s.public, Log: s.log,
+		PublicURL: s.public, Log: s.log, Registry: figures, Recovered: d.recovered,
+		Checks: []server.Check{{Name: "store", Probe: d.store.Check}, {Name: "pool", Probe: d.poolMounted}},
 	})
-	return d, d.bender.Recover(ctx)
+	figures.MustRegister(levels{count: d.bender.Count, pool: d.pool.Usage})
+	return d, nil
+}
+
+// poolMounted tells whether volumes are where labd put them.
+func (d *daemon) poolMounted(context.Context) error {
+	state, err := volume.Inspect(poolOptions(d.layout, d.poolSize))
+	if err == nil && !state.Ready {
+		err = fmt.Errorf("the pool is not mounted: %s", state.Info)
+	}
+	return err
 }
 
 // close lets go of everything; machines go on.

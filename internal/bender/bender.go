@@ -17,8 +17,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,7 +129,9 @@ type Options struct {
 	Runner   step.Runner
 	// Gone, if set, is called when a play is destroyed.
 	Gone func(id play.ID)
-	Log  *slog.Logger
+	// Entered, if set, is called with a play's history after each new state.
+	Entered func(id play.ID, events []play.StateEvent)
+	Log     *slog.Logger
 
 	// BootTimeout bounds the time from a VMM's start to its agent's answer,
 	// and again to sshd's; default 5 minutes.
@@ -343,6 +347,22 @@ func (b *Bender) Watch(id play.ID) (changes <-chan struct{}, stop func(), err er
 	}
 	changes, stop = w.watch()
 	return changes, stop, nil
+}
+
+// Count tells how many plays and machines are in each state.
+func (b *Bender) Count() (plays map[play.State]int, machines map[play.MachineState]int) {
+	b.mu.Lock()
+	workers := slices.Collect(maps.Values(b.workers))
+	b.mu.Unlock()
+	plays, machines = make(map[play.State]int), make(map[play.MachineState]int)
+	for _, w := range workers {
+		r := w.status()
+		plays[r.State()]++
+		for _, m := range r.Machines {
+			machines[m.State]++
+		}
+	}
+	return plays, machines
 }
 
 // FreeUplink is the lowest uplink index that no play here uses and that is not

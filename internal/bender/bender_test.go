@@ -29,8 +29,9 @@ import (
 // host is what outlives a labd: namespaces, volumes, machines and the records.
 // It implements every interface bender has towards the host.
 type host struct {
-	dir string
-	vms *vmfake.World
+	entered []play.State // guarded by mu
+	dir     string
+	vms     *vmfake.World
 
 	mu       sync.Mutex
 	networks map[string]bool
@@ -277,6 +278,11 @@ func (h *host) startIn(t *testing.T, boot string, runner step.Runner) *labd {
 		Initramfs: func(w io.Writer, c wire.Config) error { return json.NewEncoder(w).Encode(c) },
 		Strays:    []bender.Strays{strayNetworks{h}},
 		HostBoot:  boot, Runner: runner,
+		Entered: func(_ play.ID, events []play.StateEvent) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.entered = append(h.entered, events[len(events)-1].State)
+		},
 		BootTimeout: time.Minute, StopGrace: 10 * time.Second,
 		Chown: func(string, int, int) error { return nil },
 	})
@@ -382,10 +388,19 @@ func TestStartStopRestartDestroy(t *testing.T) {
 			}
 		}
 	}
+	plays, machines := l.Count()
+	if plays[play.Running] != 1 || machines[play.MachineRunning] != len(r.Machines) {
+		t.Errorf("counted %v and %v", plays, machines)
+	}
 	if err := l.Stop(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	reach(t, l, state(play.Stopped))
+	h.mu.Lock()
+	if want := []play.State{play.Starting, play.Running}; !slices.Equal(h.entered[:2], want) {
+		t.Errorf("told of %v, want %v first", h.entered, want)
+	}
+	h.mu.Unlock()
 	if len(h.vms.Running())+len(h.networks) != 0 {
 		t.Errorf("a stopped play holds %v %v", h.vms.Running(), h.networks)
 	}

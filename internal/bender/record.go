@@ -69,14 +69,16 @@ func (r Record) State() play.State { return r.Events[len(r.Events)-1].State }
 // maxEvents bounds a play's history: stop and restart may go on for ever.
 const maxEvents = 100
 
-func (r *Record) enter(s play.State, message string, failed bool, now time.Time) {
+// enter appends to the history and tells whether there was anything new.
+func (r *Record) enter(s play.State, message string, failed bool, now time.Time) bool {
 	if r.State() == s && message == r.Events[len(r.Events)-1].Message {
-		return
+		return false
 	}
 	r.Events = append(r.Events, play.StateEvent{State: s, Error: failed, At: now, Message: message})
 	if over := len(r.Events) - maxEvents; over > 0 {
 		r.Events = slices.Delete(r.Events, 1, 1+over)
 	}
+	return true
 }
 
 func (r Record) halted(machine string) bool { return slices.Contains(r.Halted, machine) }

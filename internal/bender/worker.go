@@ -147,9 +147,15 @@ func (w *worker) signal() {
 
 // enter saves the play's next state.
 func (w *worker) enter(s play.State, message string, failed bool) {
+	var entered []play.StateEvent
 	err := w.save(context.WithoutCancel(w.bender.ctx), func(r *Record) {
-		r.enter(s, message, failed, w.bender.opts.Now())
+		if r.enter(s, message, failed, w.bender.opts.Now()) {
+			entered = slices.Clone(r.Events)
+		}
 	})
+	if err == nil && entered != nil && w.bender.opts.Entered != nil {
+		w.bender.opts.Entered(w.id(), entered)
+	}
 	if err != nil {
 		w.bender.opts.Log.Error("cannot save state", "play", w.id(), "state", s, "error", err)
 	}

@@ -87,6 +87,9 @@ func (c *Control) Authenticate(ctx context.Context, sessionID, token string) (ap
 	return api.Me{ID: u.ID}, nil
 }
 
+// Administrator tells whether a user runs this labd.
+func (c *Control) Administrator(user api.Me) bool { return user.ID == AdminName }
+
 // EndSession forgets a session of the user; one that is gone, or another's, is
 // left alone without an error.
 func (c *Control) EndSession(ctx context.Context, user api.Me, sessionID string) error {

@@ -38,15 +38,20 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	var refusal *api.Error
 	if !errors.As(err, &refusal) {
-		s.Log.Error("request failed", "method", r.Method, "path", r.Pattern, "error", err)
+		s.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "error", err)
 		refusal = api.Errorf(api.Internal, "labd failed: %v", err)
+		if id := traceOf(r.Context()).request; id != "" {
+			refusal.Message += " (request " + id + ")"
+		}
 	}
 	status, ok := statuses[refusal.Kind]
 	if !ok {
 		status = http.StatusInternalServerError
 	}
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
-		writeJSON(w, status, refusal)
+		told := *refusal
+		told.Request = traceOf(r.Context()).request
+		writeJSON(w, status, told)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

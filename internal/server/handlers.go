@@ -8,10 +8,6 @@ import (
 	"sandlot/api"
 )
 
-func health(*Server, *call) (any, error) {
-	return map[string]string{"status": "ok"}, nil
-}
-
 func newSession(s *Server, c *call) (any, error) {
 	logins, ok := s.Auth.(Logins)
 	if !ok {
@@ -90,7 +86,9 @@ func startPlay(s *Server, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.Plays.Start(c.Context(), c.user, req)
+	p, err := s.Plays.Start(c.Context(), c.user, req)
+	traceOf(c.Context()).play = p.ID
+	return p, err
 }
 
 func getPlay(s *Server, c *call) (any, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -145,8 +146,9 @@ func TestRefusalsAsTextAndJSON(t *testing.T) {
 	}
 	req, _ := http.NewRequest("POST", l.HTTP.URL+"/api/plays", strings.NewReader(`{"playground":"x"}`))
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("X-Request-Id", "from-a-proxy-1")
 	res := l.Request(t, req)
-	if got, want := strings.TrimSpace(body(t, res)), `{"error":"the manifest has 1 problem","kind":"invalid","problems":[{"path":"playground.machines[0].name","line":3,"column":7,"message":"bad","fix":"good"}]}`; got != want || res.StatusCode != 400 {
+	if got, want := strings.TrimSpace(body(t, res)), `{"error":"the manifest has 1 problem","kind":"invalid","problems":[{"path":"playground.machines[0].name","line":3,"column":7,"message":"bad","fix":"good"}],"request":"from-a-proxy-1"}`; got != want || res.StatusCode != 400 {
 		t.Errorf("JSON: %s %s", res.Status, got)
 	}
 	l.Refuse = errors.New("disk on fire")
@@ -228,7 +230,7 @@ func TestConnection(t *testing.T) {
 func TestShutdownClosesSockets(t *testing.T) {
 	l := servertest.New(t)
 	id := l.Add("", "m1")
-	srv := server.New(server.Options{Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, References: l, Gateway: l.Gateway})
+	srv := server.New(server.Options{Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, References: l, Gateway: l.Gateway, Log: slog.New(slog.DiscardHandler)})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

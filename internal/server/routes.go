@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"sandlot/api"
 	"sandlot/internal/play"
@@ -20,6 +21,8 @@ const (
 	user access = "user"
 	// ticket needs the credential in the URL or cookie; the handler checks it.
 	ticket access = "ticket"
+	// operator needs an administrator, or somebody on this host.
+	operator access = "operator"
 )
 
 // route is one line of the table. Exactly one of json and raw is set.
@@ -30,42 +33,91 @@ type route struct {
 	json func(*Server, *call) (any, error)
 	// raw answers itself; an error means it has not.
 	raw func(*Server, http.ResponseWriter, *call) error
+	// about is what the OpenAPI document says of it.
+	about about
 }
+
+// about describes a route for people and programs.
+type about struct {
+	summary string
+	// in is a value of the body's type, nil without one; out are values of the
+	// types of replies, or media types of text. A raw route without out is a
+	// WebSocket.
+	in    any
+	out   []any
+	query map[string]string
+}
+
+// replies lists the types of a route's replies.
+func replies(out ...any) []any { return out }
 
 // routes is the whole API. Order is that of docs/api.md.
 var routes = []route{
-	{"GET", "/healthz", anyone, health, nil},
+	{"GET", "/healthz", anyone, health, nil,
+		about{"Tells that labd is alive", nil, replies(healthReply{}), nil}},
+	{"GET", "/readyz", anyone, nil, ready,
+		about{"Tells whether labd can do its work; 503 if not", nil, replies(readyReply{}), nil}},
+	{"GET", "/metrics", operator, nil, metrics,
+		about{"Figures for Prometheus", nil, replies("text/plain"), nil}},
+	{"GET", "/api/openapi.json", anyone, nil, serveDocument,
+		about{"This document", nil, replies(map[string]any{}), nil}},
+	{"GET", "/api/docs", anyone, nil, servePage,
+		about{"This document as a page", nil, replies("text/html"), nil}},
 
-	{"POST", "/api/sessions", anyone, newSession, nil},
-	{"GET", "/api/sessions/{id}", anyone, pollSession, nil}, // pending sessions are nobody's yet
-	{"DELETE", "/api/sessions/{id}", user, endSession, nil},
-	{"GET", "/api/auth/me", user, me, nil},
+	{"POST", "/api/sessions", anyone, newSession, nil,
+		about{"Starts a login that a person confirms at authUrl", nil, replies(api.Session{}), nil}},
+	{"GET", "/api/sessions/{id}", anyone, pollSession, nil, // pending sessions are nobody's yet
+		about{"The session whose credentials are sent, pending or not", nil, replies(api.Session{}), nil}},
+	{"DELETE", "/api/sessions/{id}", user, endSession, nil,
+		about{"Ends a session; an unknown one is fine, too", nil, replies(struct{}{}), nil}},
+	{"GET", "/api/auth/me", user, me, nil,
+		about{"The signed-in user", nil, replies(api.Me{}), map[string]string{"authenticate": "ignored; clients send true"}}},
 
-	{"GET", "/api/sources", anyone, listSources, nil},
-	{"GET", "/api/kernels", anyone, listKernels, nil},
-	{"GET", "/api/bases", anyone, listBases, nil},
+	{"GET", "/api/sources", anyone, listSources, nil,
+		about{"Images that manifests may name, ready on this host or not", nil, replies([]api.Source{}), nil}},
+	{"GET", "/api/kernels", anyone, listKernels, nil,
+		about{"Kernels that manifests may name", nil, replies([]api.KernelVersion{}), nil}},
+	{"GET", "/api/bases", anyone, listBases, nil,
+		about{"Official playgrounds to derive from, with their whole definitions", nil, replies([]api.Playground{}), nil}},
 
-	{"GET", "/api/playgrounds", user, listPlaygrounds, nil},
-	{"POST", "/api/playgrounds", user, createPlayground, nil},
-	{"GET", "/api/playgrounds/{name}", user, getPlayground, nil},
-	{"PUT", "/api/playgrounds/{name}", user, updatePlayground, nil},
-	{"DELETE", "/api/playgrounds/{name}", user, removePlayground, nil},
+	{"GET", "/api/playgrounds", user, listPlaygrounds, nil,
+		about{"Playgrounds to start, without their definitions", nil, replies([]api.Playground{}), map[string]string{"filter": "my-custom, recent, popular, community or base; none for the official ones"}}},
+	{"POST", "/api/playgrounds", user, createPlayground, nil,
+		about{"Stores a playground; its name in the reply is longer than the one asked for", api.CreatePlayground{}, replies(api.Playground{}), nil}},
+	{"GET", "/api/playgrounds/{name}", user, getPlayground, nil,
+		about{"One playground", nil, replies(api.Playground{}), map[string]string{"format": "extended: with all that comes from the base"}}},
+	{"PUT", "/api/playgrounds/{name}", user, updatePlayground, nil,
+		about{"Replaces the whole definition of one's own playground", api.PlaygroundSpec{}, replies(api.Playground{}), nil}},
+	{"DELETE", "/api/playgrounds/{name}", user, removePlayground, nil,
+		about{"Removes one's own playground", nil, replies(struct{}{}), nil}},
 
-	{"GET", "/api/plays", user, listPlays, nil},
-	{"POST", "/api/plays", user, startPlay, nil},
-	{"GET", "/api/plays/{id}", user, getPlay, nil},
-	{"POST", "/api/plays/{id}/actions", user, act, nil},
-	{"GET", "/api/plays/{id}/tasks", user, listTasks, nil},
+	{"GET", "/api/plays", user, listPlays, nil,
+		about{"The user's recent plays", nil, replies([]api.Play{}), map[string]string{"persistent": "true: those whose state is kept, running or stopped"}}},
+	{"POST", "/api/plays", user, startPlay, nil,
+		about{"Starts a play and returns while it boots", api.StartPlay{}, replies(api.Play{}), nil}},
+	{"GET", "/api/plays/{id}", user, getPlay, nil,
+		about{"One play; destroyed ones stay readable for some minutes", nil, replies(api.Play{}), nil}},
+	{"POST", "/api/plays/{id}/actions", user, act, nil,
+		about{"Changes a play or one of its machines, or reads a console", api.Action{}, replies(api.Play{}, api.Consoles{}, api.Console{}), nil}},
+	{"GET", "/api/plays/{id}/tasks", user, listTasks, nil,
+		about{"Tasks with what they wrote", nil, replies([]api.TaskDetails{}), map[string]string{"machine": "only those of this machine; may be repeated"}}},
 
-	{"POST", "/api/plays/{id}/conns", user, openConn, nil},
-	{"GET", "/conns/{token}", ticket, nil, serveConn},
+	{"POST", "/api/plays/{id}/conns", user, openConn, nil,
+		about{"A WebSocket that tells what happens to a play", nil, replies(api.Conn{}), nil}},
+	{"GET", "/conns/{token}", ticket, nil, serveConn,
+		about{"Status and tasks of a play: at once, and after each change", nil, nil, nil}},
 
-	{"POST", "/api/plays/{id}/tunnels", user, openTunnel, nil},
-	{"GET", "/t/{tunnel}/login", ticket, nil, loginTunnel},
-	{"GET", "/t/{tunnel}/tunnels/{payload...}", ticket, nil, serveTunnel},
+	{"POST", "/api/plays/{id}/tunnels", user, openTunnel, nil,
+		about{"Opens the way to TCP ports of a machine; held while it boots", api.TunnelRequest{}, replies(api.Tunnel{}), nil}},
+	{"GET", "/t/{tunnel}/login", ticket, nil, loginTunnel,
+		about{"Answers with the tunnel's cookie", nil, replies(struct{}{}), map[string]string{"code": "from loginUrl"}}},
+	{"GET", "/t/{tunnel}/tunnels/{payload...}", ticket, nil, serveTunnel,
+		about{"One TCP connection; payload is base64 of host:port, listen:host:port or connect:cid", nil, nil, nil}},
 
-	{"POST", "/api/plays/{id}/terminals", user, openTerminal, nil},
-	{"GET", "/terminals/{token}", ticket, nil, serveTerminal},
+	{"POST", "/api/plays/{id}/terminals", user, openTerminal, nil,
+		about{"A program on a machine, through its agent", api.TerminalRequest{}, replies(api.Conn{}), nil}},
+	{"GET", "/terminals/{token}", ticket, nil, serveTerminal,
+		about{"The program's streams, one type byte a message", nil, nil, nil}},
 }
 
 // call is one request and who sent it.
@@ -92,7 +144,7 @@ func (s *Server) serve(rt route) http.Handler {
 			r = socket
 		}
 		c := &call{Request: r}
-		if rt.access == user {
+		if rt.access == user || rt.access == operator && !fromThisHost(r) {
 			id, token, ok := r.BasicAuth()
 			if !ok {
 				s.refuse(w, r, api.Errorf(api.Unauthenticated, "authentication required: run labctl auth login"))
@@ -103,6 +155,14 @@ func (s *Server) serve(rt route) http.Handler {
 				s.refuse(w, r, err)
 				return
 			}
+			traceOf(r.Context()).user = c.user.ID
+			if rt.access == operator && !s.administrator(c.user) {
+				s.refuse(w, r, api.Errorf(api.Forbidden, "this is for administrators"))
+				return
+			}
+		}
+		if id, err := c.playID(); err == nil && strings.HasPrefix(rt.path, "/api/plays/{id}") {
+			traceOf(r.Context()).play = string(id)
 		}
 		if rt.raw != nil {
 			if err := rt.raw(s, w, c); err != nil {

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sandlot/api"
 	"sandlot/internal/gateway"
 	"sandlot/internal/play"
@@ -42,6 +44,12 @@ type Logins interface {
 	NewSession(ctx context.Context) (api.Session, error)
 	// PollSession returns a session, pending or not, to whoever has its token.
 	PollSession(ctx context.Context, sessionID, token string) (api.Session, error)
+}
+
+// Administrators is the extra power of an Auth that knows who runs this labd.
+// Without it nobody does, and operators' routes answer this host alone.
+type Administrators interface {
+	Administrator(user api.Me) bool
 }
 
 // Playgrounds is the catalog. A playground that the user may neither read nor
@@ -147,8 +155,17 @@ type Options struct {
 	// trailing slash, like "https://labs.example.org". Empty: what the request
 	// was sent to.
 	PublicURL string
-	// Log gets labd's own faults; nil means slog.Default().
+	// Log gets a line for each request, and labd's own faults; nil means
+	// slog.Default(). LogHandler makes it name requests.
 	Log *slog.Logger
+	// Registry gathers what /metrics tells; nil means a new one. The server
+	// adds what it knows of requests.
+	Registry *prometheus.Registry
+	// Checks are what /readyz asks.
+	Checks []Check
+	// Recovered, if set, is closed when labd has taken over what runs; until
+	// then requests wait.
+	Recovered <-chan struct{}
 	// StatusEvery is how often a play's connection repeats its status
 	// (default 3 s); PingEvery how often it pings (default 30 s).
 	StatusEvery, PingEvery time.Duration
@@ -160,6 +177,7 @@ type Server struct {
 	handler http.Handler
 	conns   *gateway.Tickets[conn]
 	sockets sync.WaitGroup
+	figures figures
 }
 
 // New returns a server with every route in place.
@@ -174,13 +192,16 @@ func New(o Options) *Server {
 		o.PingEvery = 30 * time.Second
 	}
 	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
-	s := &Server{Options: o, conns: gateway.NewTickets[conn]()}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	s := &Server{Options: o, conns: gateway.NewTickets[conn](), figures: newFigures(o.Registry)}
 	mux := http.NewServeMux()
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, s.serve(rt))
 	}
 	mux.Handle("/api/", s.serve(route{access: anyone, json: notFound}))
-	s.handler = mux
+	s.handler = s.observe(s.hold(mux))
 	return s
 }
 

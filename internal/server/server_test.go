@@ -16,6 +16,9 @@ func TestRoutes(t *testing.T) {
 		if (rt.json == nil) == (rt.raw == nil) {
 			t.Errorf("%s %s: want exactly one handler", rt.method, rt.path)
 		}
+		if rt.about.summary == "" || rt.json != nil && len(rt.about.out) == 0 {
+			t.Errorf("%s %s: say what it does and what it replies", rt.method, rt.path)
+		}
 	}
 	labtest.Golden(t, "routes.txt", b.String())
 }

@@ -20,6 +20,9 @@ func (l *Lab) Authenticate(_ context.Context, sessionID, token string) (api.Me, 
 	return api.Me{ID: UserID}, nil
 }
 
+// Administrator is the one user unless Ordinary says otherwise.
+func (l *Lab) Administrator(user api.Me) bool { return user.ID == UserID && !l.Ordinary }
+
 // EndSession ends any session.
 func (l *Lab) EndSession(_ context.Context, _ api.Me, sessionID string) error {
 	l.mu.Lock()

@@ -7,6 +7,7 @@ package servertest
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,8 @@ type Lab struct {
 	Catalog []api.Playground
 	// Refuse, if set, is what Start and Destroy answer.
 	Refuse error
+	// Ordinary makes the user no administrator.
+	Ordinary bool
 	// Boot, if set, moves a new play on; it runs in its own goroutine.
 	Boot func(l *Lab, id play.ID)
 	// Details are the tasks of every play.
@@ -43,6 +46,8 @@ type Lab struct {
 	// Dialer answers Dial for addresses other than port 22; nil dials for real.
 	Dialer func(ctx context.Context, address string) (net.Conn, error)
 
+	// Logged is what the server has logged.
+	Logged  Text
 	Gateway *gateway.Gateway
 	Server  *server.Server
 	HTTP    *httptest.Server
@@ -58,6 +63,27 @@ type Lab struct {
 	running    int
 }
 
+// Text collects what is written; it may be read meanwhile.
+type Text struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// Write appends.
+func (t *Text) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, b...)
+	return len(b), nil
+}
+
+// String is all that was written.
+func (t *Text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
+}
+
 // New starts a lab that ends with the test.
 func New(t testing.TB) *Lab {
 	l := &Lab{
@@ -70,7 +96,7 @@ func New(t testing.TB) *Lab {
 	l.Gateway = gateway.New(l)
 	l.Server = server.New(server.Options{
 		Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, References: l,
-		Gateway: l.Gateway, StatusEvery: 50 * time.Millisecond,
+		Gateway: l.Gateway, StatusEvery: 50 * time.Millisecond, Log: slog.New(server.LogHandler(slog.NewTextHandler(&l.Logged, nil))),
 	})
 	l.HTTP = httptest.NewServer(l.Server)
 	t.Cleanup(func() {
