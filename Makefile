@@ -78,6 +78,7 @@ install: build ## install the programs, the images' sources and the systemd unit
 	ln -sf /usr/libexec/sandlot/labd $(DESTDIR)/usr/bin/labd
 	cp -r images $(DESTDIR)/usr/share/sandlot/
 	install -D -m 644 packaging/labd.service $(DESTDIR)/usr/lib/systemd/system/labd.service
+	install -D -m 644 packaging/labd.yaml $(DESTDIR)/usr/share/sandlot/labd.yaml
 
 .PHONY: go
 go:

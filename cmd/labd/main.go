@@ -33,13 +33,19 @@ func main() {
 		Version:       version(),
 	}
 	var l layout.Layout
-	// Names of namespaces and cgroups come from it, and QEMU runs elsewhere.
-	root.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
+	var config string
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		err := prepare(cmd, config, os.Getenv, os.Setenv)
+		if err != nil {
+			return err
+		}
+		// Names of namespaces and cgroups come from it, and QEMU runs elsewhere.
 		l.Root, err = filepath.Abs(l.Root)
 		return err
 	}
 	root.PersistentFlags().StringVar(&l.Root, "data-dir", envOr("LABD_DATA_DIR", layout.DefaultDataDir), "where labd keeps everything (LABD_DATA_DIR)")
-	root.AddCommand(upCommand(&l), doctorCommand(&l), imageCommand(&l), kernelCommand(&l), credentialsCommand(&l), caCommand(&l), purgeCommand(&l))
+	root.PersistentFlags().StringVar(&config, "config", os.Getenv("LABD_CONFIG"), "configuration file; default: "+DefaultConfig+" if it exists (LABD_CONFIG)")
+	root.AddCommand(configCommand(&config), upCommand(&l), doctorCommand(&l), imageCommand(&l), kernelCommand(&l), credentialsCommand(&l), caCommand(&l), purgeCommand(&l))
 	err := root.ExecuteContext(ctx)
 	var code exitCode
 	switch {

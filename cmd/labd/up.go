@@ -38,11 +38,8 @@ func upCommand(l *layout.Layout) *cobra.Command {
 		Long: `Run labd in the foreground until Ctrl-C or SIGTERM. Machines that run go on
 without it, and the next labd takes them over.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s.layout = *l
-			if err := needRoot("run labd"); err != nil {
-				return err
-			}
+		// Values and their combinations; nothing is touched yet.
+		PreRunE: func(*cobra.Command, []string) error {
 			if size != "" {
 				bytes, err := manifest.ParseSize(size)
 				if err != nil {
@@ -87,7 +84,13 @@ without it, and the next labd takes them over.`,
 				return fmt.Errorf("cannot use --accel %q: write auto, kvm or tcg", s.accel)
 			}
 			s.log = newLog(os.Stderr, logFormat, lv)
-			s.hook = crashAt(crash)
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needRoot("run labd"); err != nil {
+				return err
+			}
+			s.layout, s.hook = *l, crashAt(crash)
 			return up(cmd.Context(), s)
 		},
 	}
