@@ -48,6 +48,9 @@ type Me struct {
 	GithubProfileID string         `json:"githubProfileId"`
 	PreferredRegion string         `json:"preferredRegion"`
 	PremiumAccess   *PremiumAccess `json:"premiumAccess"`
+	// Name signs in; Role is user or administrator. Additions.
+	Name string `json:"name,omitempty"`
+	Role string `json:"role,omitempty"`
 }
 
 // PremiumAccess tells what plan a user is on.

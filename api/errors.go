@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind sorts errors by what a caller can do about them. The server turns it
@@ -32,6 +33,9 @@ type Error struct {
 	Problems []Problem `json:"problems,omitempty"`
 	// Request names the request in labd's log, as X-Request-Id does.
 	Request string `json:"request,omitempty"`
+	// RetryAfter tells when to ask again; 0 means that it would not help. It
+	// travels as a header.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Errorf makes an Error.

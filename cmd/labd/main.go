@@ -45,7 +45,7 @@ func main() {
 	}
 	root.PersistentFlags().StringVar(&l.Root, "data-dir", envOr("LABD_DATA_DIR", layout.DefaultDataDir), "where labd keeps everything (LABD_DATA_DIR)")
 	root.PersistentFlags().StringVar(&config, "config", os.Getenv("LABD_CONFIG"), "configuration file; default: "+DefaultConfig+" if it exists (LABD_CONFIG)")
-	root.AddCommand(configCommand(&config), upCommand(&l), doctorCommand(&l), imageCommand(&l), kernelCommand(&l), credentialsCommand(&l), caCommand(&l), purgeCommand(&l))
+	root.AddCommand(configCommand(&config), upCommand(&l), doctorCommand(&l), imageCommand(&l), kernelCommand(&l), credentialsCommand(&l), userCommand(&l), auditCommand(&l), caCommand(&l), purgeCommand(&l))
 	err := root.ExecuteContext(ctx)
 	var code exitCode
 	switch {

@@ -17,7 +17,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
 
-	"sandlot/internal/control"
+	"sandlot/internal/account"
 	"sandlot/internal/host/layout"
 	"sandlot/internal/manifest"
 	"sandlot/internal/server"
@@ -258,7 +258,7 @@ func (d *daemon) writeCredentials(ctx context.Context) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	made, err := control.EnsureAdmin(ctx, d.store, have)
+	made, err := account.EnsureAdmin(ctx, d.store, have)
 	if err != nil || made == have {
 		return err
 	}
@@ -273,8 +273,8 @@ func (d *daemon) writeCredentials(ctx context.Context) error {
 	return os.Rename(temp, d.layout.Admin())
 }
 
-func readCredentials(l layout.Layout) (control.Credentials, error) {
-	var c control.Credentials
+func readCredentials(l layout.Layout) (account.Credentials, error) {
+	var c account.Credentials
 	body, err := os.ReadFile(l.Admin())
 	if err != nil {
 		return c, fmt.Errorf("cannot read the administrator's credentials: %w", err)
@@ -304,7 +304,7 @@ func credentialsCommand(l *layout.Layout) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = control.EnsureAdmin(cmd.Context(), s, c)
+			_, err = account.EnsureAdmin(cmd.Context(), s, c)
 			if err := errors.Join(err, s.Close()); err != nil {
 				return err
 			}

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandlot/guest/initramfs"
+	"sandlot/internal/account"
 	"sandlot/internal/bender"
 	"sandlot/internal/control"
 	"sandlot/internal/gateway"
@@ -77,6 +78,7 @@ type daemon struct {
 	store    *store.Store
 	bender   *bender.Bender
 	control  *control.Control
+	accounts *account.Accounts
 	gateway  *gateway.Gateway
 	server   *server.Server
 	// recovered is closed when bender has taken over what runs.
@@ -118,6 +120,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	if d.store, err = store.Open(ctx, s.layout.State()); err != nil {
 		return d, err
 	}
+	d.accounts = account.New(d.store)
 	hostBoot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return d, fmt.Errorf("cannot read this host's boot id: %w", err)
@@ -152,7 +155,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	}
 	d.gateway = gateway.New(machines{d.bender})
 	d.server = server.New(server.Options{
-		Auth: d.control, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
+		Auth: d.accounts, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
 		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
 		PublicURL: s.public, Log: s.log, Registry: figures, Recovered: d.recovered,
 		Checks: []server.Check{{Name: "store", Probe: d.store.Check}, {Name: "pool", Probe: d.poolMounted}},
@@ -450,6 +453,9 @@ func (d *daemon) housekeep(ctx context.Context) {
 			if err := d.control.Expire(ctx); err != nil {
 				d.log.Error("cannot expire plays", "error", err)
 			}
+			if err := d.tidyAccounts(ctx); err != nil {
+				d.log.Error("cannot tidy accounts", "error", err)
+			}
 			// A reload of the host's firewall removes our rules, and without
 			// them plays reach the host.
 			if err := d.networks.manager.EnsureHost(ctx); err != nil {
@@ -457,6 +463,17 @@ func (d *daemon) housekeep(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// tidyAccounts forgets credentials that have expired, and cuts the connections
+// into plays of users who are locked out.
+func (d *daemon) tidyAccounts(ctx context.Context) error {
+	ids, err := d.store.PlaysOfDisabled(ctx)
+	for _, id := range ids {
+		d.gateway.Revoke(play.ID(id))
+		d.server.Revoke(play.ID(id))
+	}
+	return errors.Join(err, d.accounts.Tidy(ctx))
 }
 
 // purge removes everything that a labd with this data directory made.

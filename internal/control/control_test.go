@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"sandlot/api"
+	"sandlot/internal/account"
 	"sandlot/internal/bender"
 	"sandlot/internal/control"
 	"sandlot/internal/manifest"
@@ -103,7 +104,6 @@ type lab struct {
 	bender *fakeBender
 	store  *store.Store
 	clock  time.Time
-	token  control.Credentials
 }
 
 func newLab(t *testing.T, changes ...func(o *control.Options)) *lab {
@@ -135,7 +135,7 @@ func newLab(t *testing.T, changes ...func(o *control.Options)) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.token, err = control.EnsureAdmin(t.Context(), s, control.Credentials{}); err != nil {
+	if _, err = account.EnsureAdmin(t.Context(), s, account.Credentials{}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -337,41 +337,5 @@ func TestConsolesAreNamedByBoot(t *testing.T) {
 		if _, err := l.Console(t.Context(), admin, id, "hello", name); kind(err) != api.NotFound {
 			t.Errorf("console %q: %v", name, err)
 		}
-	}
-}
-
-func TestOnlyTheRightTokenSignsIn(t *testing.T) {
-	l := newLab(t)
-	me, err := l.Authenticate(t.Context(), l.token.SessionID, l.token.AccessToken)
-	if err != nil || me.ID != "admin" {
-		t.Fatalf("got %+v, %v", me, err)
-	}
-	for _, c := range []control.Credentials{
-		{SessionID: l.token.SessionID}, {AccessToken: l.token.AccessToken},
-		{SessionID: l.token.SessionID, AccessToken: l.token.AccessToken + "0"},
-	} {
-		if _, err := l.Authenticate(t.Context(), c.SessionID, c.AccessToken); kind(err) != api.Unauthenticated {
-			t.Errorf("%+v: %v", c, err)
-		}
-	}
-	if err := l.EndSession(t.Context(), api.Me{ID: "somebody"}, l.token.SessionID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.Authenticate(t.Context(), l.token.SessionID, l.token.AccessToken); err != nil {
-		t.Errorf("another user ended the session: %v", err)
-	}
-	for range 2 {
-		if err := l.EndSession(t.Context(), me, l.token.SessionID); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := l.Authenticate(t.Context(), l.token.SessionID, l.token.AccessToken); kind(err) != api.Unauthenticated {
-		t.Errorf("an ended session: %v", err)
-	}
-	if again, err := control.EnsureAdmin(t.Context(), l.store, l.token); err != nil || again != l.token {
-		t.Errorf("opened again as %+v, %v", again, err)
-	}
-	if _, err := l.Authenticate(t.Context(), l.token.SessionID, l.token.AccessToken); err != nil {
-		t.Error(err)
 	}
 }

@@ -24,7 +24,7 @@ import (
 // another adds a user.
 func (l *lab) another(t *testing.T, id string) api.Me {
 	t.Helper()
-	if err := l.store.PutUser(t.Context(), store.User{ID: id, Name: id, CreatedAt: now}); err != nil {
+	if err := l.store.AddUser(t.Context(), store.User{ID: id, Name: id, CreatedAt: now}); err != nil {
 		t.Fatal(err)
 	}
 	return api.Me{ID: id}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"sandlot/api"
 )
 
 // RequestIDHeader names a request: in replies always, in requests if a proxy
@@ -171,9 +169,4 @@ func fromThisHost(r *http.Request) bool {
 		host = h
 	}
 	return host == "localhost" || net.ParseIP(strings.Trim(host, "[]")).IsLoopback()
-}
-
-func (s *Server) administrator(user api.Me) bool {
-	a, ok := s.Auth.(Administrators)
-	return ok && a.Administrator(user)
 }

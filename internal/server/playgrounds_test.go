@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sandlot/internal/account"
 	"sandlot/internal/control"
 	"sandlot/internal/server"
 	"sandlot/internal/server/servertest"
@@ -24,7 +25,7 @@ import (
 type stored struct {
 	t     *testing.T
 	url   string
-	users map[string]control.Credentials
+	users map[string]account.Credentials
 }
 
 func newStored(t *testing.T) stored {
@@ -38,21 +39,24 @@ func newStored(t *testing.T) stored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users := map[string]control.Credentials{"bob": {SessionID: "bob", AccessToken: "secret"}}
-	if users["admin"], err = control.EnsureAdmin(t.Context(), s, control.Credentials{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.PutUser(t.Context(), store.User{ID: "bob", Name: "bob", CreatedAt: time.Now()}); err != nil {
+	users := map[string]account.Credentials{}
+	if users["admin"], err = account.EnsureAdmin(t.Context(), s, account.Credentials{}); err != nil {
 		t.Fatal(err)
 	}
 	// SHA-256 of "secret".
 	const hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
-	if err := s.PutSession(t.Context(), store.Session{ID: "bob", UserID: "bob", TokenHash: hash, CreatedAt: time.Now()}); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"bob", "carl"} {
+		users[name] = account.Credentials{SessionID: name, AccessToken: "secret"}
+		if err := s.AddUser(t.Context(), store.User{ID: name, Name: name, CreatedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutSession(t.Context(), store.Session{ID: name, UserID: name, TokenHash: hash, CreatedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	l := servertest.New(t)
 	h := httptest.NewServer(server.New(server.Options{
-		Auth: c, Playgrounds: c, Plays: l, Lifecycle: l, Settings: l, Machines: l, Gateway: l.Gateway,
+		Auth: account.New(s), Playgrounds: c, Plays: l, Lifecycle: l, Settings: l, Machines: l, Gateway: l.Gateway,
 	}))
 	t.Cleanup(h.Close)
 	return stored{t: t, url: h.URL + "/api", users: users}
@@ -209,30 +213,32 @@ func TestPlaygroundsOfOthers(t *testing.T) {
 		status                   int
 	}{
 		{"bob", "GET", secret, "", 200},
-		{"admin", "GET", secret, "", 404},
-		{"admin", "GET", secret + "?format=extended", "", 404},
-		{"admin", "PUT", secret, "{}", 404},
-		{"admin", "DELETE", secret, "", 404},
-		{"admin", "GET", public, "", 200},
-		{"admin", "GET", public + "?format=extended", "", 200},
-		{"admin", "PUT", public, "{}", 403},
-		{"admin", "DELETE", public, "", 403},
-		{"admin", "DELETE", "/playgrounds/flexbox", "", 403},
-		{"admin", "PUT", "/playgrounds/flexbox", "{}", 403},
-		{"admin", "GET", "/playgrounds/..%2fflexbox", "", 404},
-		{"admin", "GET", "/playgrounds?filter=nope", "", 400},
+		{"carl", "GET", secret, "", 404},
+		{"carl", "GET", secret + "?format=extended", "", 404},
+		{"carl", "PUT", secret, "{}", 404},
+		{"carl", "DELETE", secret, "", 404},
+		{"carl", "GET", public, "", 200},
+		{"carl", "GET", public + "?format=extended", "", 200},
+		{"carl", "PUT", public, "{}", 403},
+		{"carl", "DELETE", public, "", 403},
+		{"carl", "DELETE", "/playgrounds/flexbox", "", 403},
+		{"carl", "PUT", "/playgrounds/flexbox", "{}", 403},
+		{"carl", "GET", "/playgrounds/..%2fflexbox", "", 404},
+		{"carl", "GET", "/playgrounds?filter=nope", "", 400},
+		{"admin", "GET", secret + "?format=extended", "", 200},
+		{"admin", "PUT", secret, "{}", 400},
 	} {
 		if status, reply := s.ask(c.user, c.method, c.path, c.body); status != c.status {
 			t.Errorf("%s %s %s: %d %s; want %d", c.user, c.method, c.path, status, reply, c.status)
 		}
 	}
-	for user, want := range map[string]int{"admin": 1, "bob": 1} {
+	for user, want := range map[string]int{"carl": 1, "bob": 1} {
 		status, reply := s.ask(user, "GET", "/playgrounds?filter=community", "")
 		if n := strings.Count(reply, `"name":"theirs-`); status != 200 || n != want {
 			t.Errorf("%s sees %d: %s", user, n, reply)
 		}
 	}
-	if _, reply := s.ask("admin", "GET", "/playgrounds?filter=my-custom", ""); reply != "[]\n" {
-		t.Errorf("admin's own: %s", reply)
+	if _, reply := s.ask("carl", "GET", "/playgrounds?filter=my-custom", ""); reply != "[]\n" {
+		t.Errorf("carl's own: %s", reply)
 	}
 }

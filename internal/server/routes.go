@@ -156,7 +156,7 @@ func (s *Server) serve(rt route) http.Handler {
 				return
 			}
 			traceOf(r.Context()).user = c.user.ID
-			if rt.access == operator && !s.administrator(c.user) {
+			if rt.access == operator && !c.user.Administrator() {
 				s.refuse(w, r, api.Errorf(api.Forbidden, "this is for administrators"))
 				return
 			}

@@ -46,12 +46,6 @@ type Logins interface {
 	PollSession(ctx context.Context, sessionID, token string) (api.Session, error)
 }
 
-// Administrators is the extra power of an Auth that knows who runs this labd.
-// Without it nobody does, and operators' routes answer this host alone.
-type Administrators interface {
-	Administrator(user api.Me) bool
-}
-
 // Playgrounds is the catalog. A playground that the user may neither read nor
 // start is NotFound; one that may not be read, started or changed is Forbidden
 // where that is asked for.

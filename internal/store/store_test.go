@@ -29,13 +29,13 @@ func TestWhatIsWrittenIsReadAfterReopening(t *testing.T) {
 	ctx := t.Context()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	user := store.User{ID: "u1", Name: "admin", CreatedAt: now}
-	session := store.Session{ID: "s1", UserID: "u1", TokenHash: "ab", CreatedAt: now}
+	session := store.Session{ID: "s1", UserID: "u1", TokenHash: "ab", Kind: store.SessionCLI, CreatedAt: now}
 	play := store.Play{ID: "0123456789abcdef01234567", Owner: "u1", Playground: "flexbox", Title: "T",
 		Manifest: []byte(`{}`), MaxPlayMinutes: 60, CreatedAt: now, UpdatedAt: now.Add(time.Second)}
 	record := store.BenderPlay{ID: play.ID, Goal: "running", Record: []byte(`{"a":1}`)}
 	journal := s.Journal(play.ID)
 	for _, err := range []error{
-		s.PutUser(ctx, user), s.PutSession(ctx, session), s.PutPlay(ctx, play), s.PutBenderPlay(ctx, record),
+		s.AddUser(ctx, user), s.PutSession(ctx, session), s.PutPlay(ctx, play), s.PutBenderPlay(ctx, record),
 		journal.Record(ctx, "network", step.Doing), journal.Record(ctx, "network", step.Done),
 		journal.Record(ctx, "boot/a", step.Doing), journal.Record(ctx, "boot/a", ""),
 		s.PutBenderTask(ctx, play.ID, "b", []byte("1")), s.PutBenderTask(ctx, play.ID, "a", []byte("2")),
@@ -99,7 +99,7 @@ func TestPlaygrounds(t *testing.T) {
 	ctx := t.Context()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	for _, id := range []string{"u1", "u2"} {
-		if err := s.PutUser(ctx, store.User{ID: id, Name: id, CreatedAt: now}); err != nil {
+		if err := s.AddUser(ctx, store.User{ID: id, Name: id, CreatedAt: now}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,11 +17,11 @@ func (l *Lab) Authenticate(_ context.Context, sessionID, token string) (api.Me, 
 	if sessionID != Session || token != Token || l.ended[sessionID] {
 		return api.Me{}, api.Errorf(api.Unauthenticated, "authentication required")
 	}
-	return api.Me{ID: UserID}, nil
+	if l.Ordinary {
+		return api.Me{ID: UserID, Role: api.RoleUser}, nil
+	}
+	return api.Me{ID: UserID, Role: api.RoleAdministrator}, nil
 }
-
-// Administrator is the one user unless Ordinary says otherwise.
-func (l *Lab) Administrator(user api.Me) bool { return user.ID == UserID && !l.Ordinary }
 
 // EndSession ends any session.
 func (l *Lab) EndSession(_ context.Context, _ api.Me, sessionID string) error {

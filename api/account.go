@@ -1,0 +1,102 @@
+package api
+
+import "slices"
+
+// Roles of users.
+const (
+	RoleUser          = "user"
+	RoleAdministrator = "administrator"
+)
+
+// Administrator tells whether the user may do what administrators may.
+func (m Me) Administrator() bool { return m.Role == RoleAdministrator }
+
+// Scopes are what an access token may be limited to. The reference client
+// knows all of them; learning and author open nothing here.
+var Scopes = []string{
+	ScopeAccountRead, ScopeAccountWrite, "learning:read", "learning:write",
+	ScopePlaygroundRead, ScopePlaygroundWrite, "author:read", "author:write",
+}
+
+// Scopes that open routes.
+const (
+	ScopeAccountRead     = "account:read"
+	ScopeAccountWrite    = "account:write"
+	ScopePlaygroundRead  = "playground:read"
+	ScopePlaygroundWrite = "playground:write"
+)
+
+// KnownScope tells whether a token may ask for it.
+func KnownScope(scope string) bool { return slices.Contains(Scopes, scope) }
+
+// CreateToken asks for an access token. ExpiresInDays is 1 to 365; 0 means 90.
+type CreateToken struct {
+	Name          string   `json:"name"`
+	Scope         []string `json:"scope"`
+	ExpiresInDays int      `json:"expiresInDays,omitempty"`
+}
+
+// OAuthToken is an access token; AccessToken is only in the reply that made it.
+type OAuthToken struct {
+	AccessToken string   `json:"accessToken,omitempty"`
+	ID          string   `json:"id"`
+	Kind        string   `json:"kind"`
+	Name        string   `json:"name"`
+	Scope       []string `json:"scope"`
+	CreatedAt   string   `json:"createdAt"`
+	ExpiresAt   string   `json:"expiresAt"`
+}
+
+// SigninURL is an address that signs a browser in, once.
+type SigninURL struct {
+	URL string `json:"url"`
+}
+
+// Preferences change the user's own settings.
+type Preferences struct {
+	Region string `json:"region"`
+}
+
+// AuditEntry is one line of who did what. Addition.
+type AuditEntry struct {
+	At       string `json:"at"`
+	UserID   string `json:"userId,omitempty"`
+	UserName string `json:"userName,omitempty"`
+	// Via is what signed them in: session, browser, token, link, provider,
+	// single-user, or host for labd's own commands.
+	Via     string `json:"via"`
+	Address string `json:"address,omitempty"`
+	Action  string `json:"action"`
+	Target  string `json:"target,omitempty"`
+	Result  string `json:"result"`
+}
+
+// Origin is where a request came from: an IP address, and the program as it
+// calls itself.
+type Origin struct {
+	Address string `json:"address"`
+	About   string `json:"about"`
+}
+
+// PendingLogin is what a person is shown before they confirm a session.
+type PendingLogin struct {
+	ID    string `json:"id"` // of the session
+	About string `json:"about"`
+	At    string `json:"at"`
+}
+
+// Join is what a person is shown who opens a link for an account.
+type Join struct {
+	Kind string `json:"kind"` // first, invite or password
+	Name string `json:"name"` // the account's, or a proposal
+	Role string `json:"role"`
+	// Fixed names cannot be chosen.
+	Fixed bool `json:"fixed"`
+}
+
+// Identity is somebody as an OpenID Connect provider knows them.
+type Identity struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	Name    string `json:"name"` // what they like to be called; any text
+}
