@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"sandlot/api"
 )
@@ -36,6 +37,19 @@ func (c *Client) Sources(ctx context.Context) ([]api.Source, error) {
 // Kernels lists the kernels that manifests may name. It needs no credentials.
 func (c *Client) Kernels(ctx context.Context) ([]api.KernelVersion, error) {
 	return call[[]api.KernelVersion](ctx, c, http.MethodGet, "/kernels", nil)
+}
+
+// Search finds what the user may list; total counts what limit cuts off.
+func (c *Client) Search(ctx context.Context, query url.Values) (items []api.SearchItem, total int, err error) {
+	var found api.SearchResult
+	header, err := c.exchange(ctx, http.MethodGet, "/search?"+query.Encode(), nil, &found)
+	if err != nil {
+		return nil, 0, err
+	}
+	if total, err = strconv.Atoi(header.Get(api.TotalHeader)); err != nil {
+		total = len(found.Items)
+	}
+	return found.Items, total, nil
 }
 
 // Playgrounds lists the catalog; filter as in docs/api.md, "" for the

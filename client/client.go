@@ -130,25 +130,48 @@ func (e *unreachable) Unwrap() error { return e.cause }
 // do sends one call with retries and decodes the JSON reply into out, unless
 // out is nil.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	_, err := c.exchange(ctx, method, path, in, out)
+	return err
+}
+
+// exchange is do with the reply's header. An out that is an io.Writer gets the
+// reply as it is.
+func (c *Client) exchange(ctx context.Context, method, path string, in, out any) (http.Header, error) {
 	var body []byte
 	if in != nil {
 		var err error
 		if body, err = json.Marshal(in); err != nil {
-			return err
+			return nil, err
 		}
 		body = append(body, '\n')
 	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.RandomizationFactor, wait.Multiplier = c.Retry.First, 0.5, 1.5
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		return struct{}{}, c.once(ctx, method, path, body, out)
+	header, err := backoff.Retry(ctx, func() (http.Header, error) {
+		return c.once(ctx, method, path, bytes.NewReader(body), out)
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(c.Retry.Tries), backoff.WithMaxElapsedTime(c.Retry.For))
+	return header, final(err)
+}
+
+// Raw sends one request as it is, once, and copies the reply to out. A nil
+// body is none; another is streamed.
+func (c *Client) Raw(ctx context.Context, method, path string, body io.Reader, out io.Writer) error {
+	if body == nil {
+		_, err := c.exchange(ctx, method, path, nil, out)
+		return err
+	}
+	_, err := c.once(ctx, method, path, body, out)
+	return final(err)
+}
+
+// final is the error of the last try, as it is.
+func final(err error) error {
 	var later *after
 	if errors.As(err, &later) {
 		return later.cause
 	}
 	var permanent *backoff.PermanentError
-	if errors.As(err, &permanent) { // the last try is returned as it is
+	if errors.As(err, &permanent) {
 		return permanent.Unwrap()
 	}
 	return err
@@ -163,10 +186,10 @@ type after struct {
 func (a *after) Unwrap() error { return a.RetryAfterError }
 
 // once sends one request. What must not be repeated comes back permanent.
-func (c *Client) once(ctx context.Context, method, path string, body []byte, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.cfg.APIBaseURL+path, bytes.NewReader(body))
+func (c *Client) once(ctx context.Context, method, path string, body io.Reader, out any) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.cfg.APIBaseURL+path, body)
 	if err != nil {
-		return backoff.Permanent(err)
+		return nil, backoff.Permanent(err)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
@@ -176,26 +199,32 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, out
 	res, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return backoff.Permanent(ctx.Err())
+			return nil, backoff.Permanent(ctx.Err())
 		}
 		err = &unreachable{endpoint: c.cfg.APIBaseURL, cause: plain(err)}
 		if !repeatable(method, err) {
-			return backoff.Permanent(err)
+			return nil, backoff.Permanent(err)
 		}
-		return err
+		return nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode/100 != 2 {
-		return refusal(res)
+		return nil, refusal(res)
 	}
 	if out == nil {
 		_, _ = io.Copy(io.Discard, res.Body) // so that the connection is kept
-		return nil
+		return res.Header, nil
+	}
+	if w, ok := out.(io.Writer); ok {
+		if _, err := io.Copy(w, res.Body); err != nil {
+			return nil, backoff.Permanent(fmt.Errorf("cannot read reply to %s %s: %v", method, path, err))
+		}
+		return res.Header, nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
-		return backoff.Permanent(fmt.Errorf("cannot read reply to %s %s: %v", method, path, err))
+		return nil, backoff.Permanent(fmt.Errorf("cannot read reply to %s %s: %v", method, path, err))
 	}
-	return nil
+	return res.Header, nil
 }
 
 // plain drops the method and URL that net/http puts before a cause.

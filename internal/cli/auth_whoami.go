@@ -16,7 +16,7 @@ func (a *App) authWhoami() *cobra.Command {
 		Short:   "Show who is signed in",
 		Args:    cobra.NoArgs,
 	}
-	format := outputFlag(cmd, "yaml", "json")
+	format := outputFlag(cmd, "yaml", "json", "table")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := a.config()
 		if err != nil {
@@ -37,6 +37,9 @@ func (a *App) authWhoami() *cobra.Command {
 		}
 		if err != nil {
 			return err
+		}
+		if format.value == "table" {
+			return table(a.Out, []string{"USER"}, [][]string{{me.ID}})
 		}
 		return printAs(a.Out, format.value, struct {
 			UserID          string             `json:"userId"`

@@ -103,7 +103,7 @@ func (a *App) root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.PersistentFlags().StringVar(&a.endpoint, "endpoint", "", "address of labd, like http://localhost:8484 (default: as logged in)")
+	root.PersistentFlags().StringVar(&a.endpoint, "endpoint", "", "address of labd, like http://localhost:8484 (default: LABCTL_ENDPOINT, or as logged in)")
 	root.AddCommand(
 		group("auth", "Sign in and out", nil,
 			a.authLogin(), a.authLogout(), a.authWhoami()),
@@ -116,8 +116,9 @@ func (a *App) root() *cobra.Command {
 				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole())),
 		group("manifest", "Check manifests and show what they would start", nil,
 			a.manifestValidate(), a.manifestPlan(), a.manifestSchema()),
-		a.ssh(), a.terminal(), a.version(),
+		a.ssh(), a.terminal(), a.search(), a.api(), a.version(),
 	)
+	a.finish(root)
 	return root
 }
 
@@ -171,7 +172,12 @@ func terminalOf(v any) (fd int, ok bool) {
 
 // say prints a line for a person, unless quiet.
 func (a *App) say(quiet bool, format string, args ...any) {
-	if !quiet {
-		fmt.Fprintln(a.Err, clean(fmt.Sprintf(format, args...)))
+	if quiet {
+		return
 	}
+	line := clean(fmt.Sprintf(format, args...))
+	if _, ok := terminalOf(a.Err); !ok || a.Getenv("NO_COLOR") != "" {
+		line = colourless(line)
+	}
+	fmt.Fprintln(a.Err, line)
 }

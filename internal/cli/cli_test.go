@@ -109,7 +109,7 @@ func TestLogin(t *testing.T) {
 	s.must("auth", "login", "-s", servertest.Session, "-t", servertest.Token, "--endpoint", l.HTTP.URL+"/")
 
 	for path, mode := range map[string]os.FileMode{
-		".iximiuz/labctl/config.yaml": 0o600, ".iximiuz/labctl": 0o700 | os.ModeDir,
+		".config/labctl/config.yaml": 0o600, ".config/labctl": 0o700 | os.ModeDir,
 		".ssh/iximiuz_labs_user": 0o600, ".ssh/iximiuz_labs_user.pub": 0o644, ".ssh": 0o700 | os.ModeDir,
 	} {
 		if info, err := os.Stat(filepath.Join(s.home, path)); err != nil || info.Mode() != mode {
@@ -119,7 +119,7 @@ func TestLogin(t *testing.T) {
 	if key, _ := os.ReadFile(filepath.Join(s.home, ".ssh/iximiuz_labs_user.pub")); !strings.HasPrefix(string(key), "ssh-ed25519 ") || strings.Count(string(key), " ") != 1 || !strings.HasSuffix(string(key), "\n") {
 		t.Errorf("public key is %q", key)
 	}
-	cfg, _ := os.ReadFile(filepath.Join(s.home, ".iximiuz/labctl/config.yaml"))
+	cfg, _ := os.ReadFile(filepath.Join(s.home, ".config/labctl/config.yaml"))
 	if want := "base_url: " + l.HTTP.URL + "\napi_base_url: " + l.HTTP.URL + "/api\nsession_id: s1\naccess_token: at1\n"; !strings.HasPrefix(string(cfg), want) {
 		t.Errorf("config is\n%s", cfg)
 	}

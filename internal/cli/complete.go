@@ -70,3 +70,14 @@ func (a *App) completePlaygrounds(filter string) cobra.CompletionFunc {
 		return out, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completeMachineFlag completes --machine of a command whose first argument is
+// a play.
+func (a *App) completeMachineFlag(cmd *cobra.Command) {
+	_ = cmd.RegisterFlagCompletionFunc("machine", func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return a.completeMachines(cmd, args[:1], prefix)
+	})
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,8 +15,10 @@ import (
 // DefaultBaseURL is where labd up listens unless told otherwise.
 const DefaultBaseURL = "http://localhost:8484"
 
-// Config is $HOME/.iximiuz/labctl/config.yaml: the reference client's file,
-// so that either labctl works with it.
+// Config is the file of a login, with the reference client's keys. It is
+// $XDG_CONFIG_HOME/labctl/config.yaml; where there is none, but the reference
+// client's $HOME/.iximiuz/labctl/config.yaml, that one, so that either labctl
+// works with it.
 type Config struct {
 	BaseURL         string `yaml:"base_url"`
 	APIBaseURL      string `yaml:"api_base_url"`
@@ -40,9 +43,39 @@ func (a *App) home() (string, error) {
 	return "", errors.New("cannot find the config file: HOME is not set")
 }
 
-func (a *App) configPath() (string, error) {
+// referenceDir is the reference client's folder below HOME.
+const referenceDir = ".iximiuz/labctl"
+
+// xdg is a folder of the XDG Base Directory Specification; relative values of
+// its variable are ignored, as that asks.
+func (a *App) xdg(variable, below string) (string, error) {
+	if dir := a.Getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "labctl"), nil
+	}
 	home, err := a.home()
-	return filepath.Join(home, ".iximiuz", "labctl", "config.yaml"), err
+	return filepath.Join(home, below, "labctl"), err
+}
+
+// configPath is the file to read and to write, and whether it is the reference
+// client's.
+func (a *App) configPath() (path string, reference bool, err error) {
+	dir, err := a.xdg("XDG_CONFIG_HOME", ".config")
+	if err != nil {
+		return "", false, err
+	}
+	own := filepath.Join(dir, "config.yaml")
+	home, err := a.home()
+	if err != nil {
+		return own, false, nil // XDG_CONFIG_HOME does without
+	}
+	theirs := filepath.Join(home, referenceDir, "config.yaml")
+	if _, err := os.Stat(own); !errors.Is(err, fs.ErrNotExist) {
+		return own, false, nil
+	}
+	if _, err := os.Stat(theirs); err == nil {
+		return theirs, true, nil
+	}
+	return own, false, nil
 }
 
 // storedConfig is the file with its defaults, before environment and flags.
@@ -55,12 +88,18 @@ func (a *App) storedConfig() (Config, error) {
 	defaults := Config{
 		BaseURL:         DefaultBaseURL,
 		APIBaseURL:      DefaultBaseURL + "/api",
-		PlaysDir:        filepath.Join(home, ".iximiuz", "labctl", "plays"),
 		SSHIdentityFile: key,
 	}
-	path, err := a.configPath()
+	path, reference, err := a.configPath()
 	if err != nil {
 		return Config{}, err
+	}
+	state, err := a.xdg("XDG_STATE_HOME", ".local/state")
+	if err != nil {
+		return Config{}, err
+	}
+	if defaults.PlaysDir = filepath.Join(state, "plays"); reference {
+		defaults.PlaysDir = filepath.Join(home, referenceDir, "plays")
 	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,6 +118,9 @@ func (a *App) storedConfig() (Config, error) {
 	}
 	if cfg.APIBaseURL == "" && cfg.BaseURL != "" {
 		cfg.APIBaseURL = cfg.BaseURL + "/api"
+	}
+	if cfg.PlaysDir == "" {
+		cfg.PlaysDir = defaults.PlaysDir
 	}
 	if cfg.SSHIdentityFile == "" {
 		if cfg.SSHIdentityFile = key; cfg.SSHDir != "" {
@@ -105,15 +147,15 @@ func (a *App) override(cfg *Config) {
 	if v := a.Getenv("IXIMIUZ_ACCESS_TOKEN"); v != "" {
 		cfg.AccessToken = v
 	}
-	if a.endpoint != "" {
-		cfg.BaseURL = strings.TrimRight(a.endpoint, "/")
+	if endpoint := cmp.Or(a.endpoint, a.Getenv("LABCTL_ENDPOINT")); endpoint != "" {
+		cfg.BaseURL = strings.TrimRight(endpoint, "/")
 		cfg.APIBaseURL = cfg.BaseURL + "/api"
 	}
 }
 
 // saveConfig replaces the file atomically; only its owner can read it.
 func (a *App) saveConfig(cfg Config) error {
-	path, err := a.configPath()
+	path, _, err := a.configPath()
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ machines, addresses, MACs, devices, routes, names, and the tasks in an order
 that satisfies their needs, without those that the choices leave out.`,
 		Args: cobra.ExactArgs(1),
 	}
-	format := outputFlag(cmd, "text", "json")
+	format := outputFlag(cmd, "text", "json", "yaml")
 	var conditions []string
 	cmd.Flags().StringArrayVarP(&conditions, "init-condition", "i", nil, "choice as KEY=VALUE; repeatable")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -86,7 +86,7 @@ that satisfies their needs, without those that the choices leave out.`,
 		if err := a.refused(problems); err != nil {
 			return err
 		}
-		if format.value == "json" {
+		if format.value != "text" {
 			return printAs(a.Out, format.value, p)
 		}
 		_, err = fmt.Fprint(a.Out, p.String())

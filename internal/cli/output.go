@@ -41,6 +41,13 @@ func clean(s string) string {
 	return b.String()
 }
 
+// colours are the sequences that clean lets pass.
+var colours = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
+// colourless is for tables, whose cells others wrote, and for what does not go
+// to a terminal.
+func colourless(s string) string { return colours.ReplaceAllString(s, "") }
+
 // printAs prints v as JSON or YAML, with JSON's field names in both.
 func printAs(w io.Writer, format string, v any) error {
 	raw, err := json.MarshalIndent(v, "", "  ")
@@ -75,7 +82,7 @@ func table(w io.Writer, head []string, rows [][]string) error {
 	for _, row := range append([][]string{head}, rows...) {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(cell))
+			cells[i] = strings.NewReplacer("\n", " ", "\t", " ").Replace(colourless(clean(cell)))
 		}
 		fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
@@ -86,6 +93,7 @@ func table(w io.Writer, head []string, rows [][]string) error {
 func outputFlag(cmd *cobra.Command, choices ...string) *choice {
 	c := &choice{choices: choices, value: choices[0]}
 	cmd.Flags().VarP(c, "output", "o", "output format: "+strings.Join(choices, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

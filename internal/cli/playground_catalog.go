@@ -18,7 +18,7 @@ func (a *App) playgroundCatalog() *cobra.Command {
 		Short: "List playgrounds to start",
 		Args:  cobra.NoArgs,
 	}
-	format := outputFlag(cmd, "table", "json")
+	format := outputFlag(cmd, "table", "json", "yaml")
 	cmd.Flags().StringVarP(&filter, "filter", "f", "", "my-custom, recent, popular, community or base (default: official ones)")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print names only")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -31,8 +31,8 @@ func (a *App) playgroundCatalog() *cobra.Command {
 			return err
 		}
 		slices.SortFunc(all, func(x, y api.Playground) int { return cmp.Compare(x.Name, y.Name) })
-		if format.value == "json" {
-			return printAs(a.Out, "json", all)
+		if format.value != "table" {
+			return printAs(a.Out, format.value, all)
 		}
 		var rows [][]string
 		for _, pg := range all {

@@ -23,7 +23,7 @@ func (a *App) playgroundList() *cobra.Command {
 		Short:   "List plays",
 		Args:    cobra.NoArgs,
 	}
-	format := outputFlag(cmd, "table", "json")
+	format := outputFlag(cmd, "table", "json", "yaml")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "destroyed plays, too")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print ids only")
 	cmd.Flags().StringVarP(&filter, "filter", "f", "", "only plays of playground=NAME")
@@ -48,8 +48,8 @@ func (a *App) playgroundList() *cobra.Command {
 			return (!all && p.State() == string(play.Destroyed)) || (name != "" && p.Playground.Name != name)
 		})
 		switch {
-		case format.value == "json":
-			return printAs(a.Out, "json", plays)
+		case format.value != "table":
+			return printAs(a.Out, format.value, plays)
 		case quiet:
 			for _, p := range plays {
 				fmt.Fprintln(a.Out, p.ID)

@@ -31,6 +31,7 @@ labctl terminal.`,
 		ValidArgsFunction: a.completePlays,
 	}
 	cmd.Flags().StringVarP(&l.machine, "machine", "m", "", "machine (default: the first)")
+	a.completeMachineFlag(cmd)
 	cmd.Flags().StringVarP(&l.user, "user", "u", "", "user (default: the machine's default user)")
 	forward := cmd.Flags().Bool("forward-agent", false, "let the machine use your SSH agent")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

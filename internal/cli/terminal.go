@@ -22,6 +22,7 @@ command's. Works while the machine's network, firewall or SSH server is broken.`
 		ValidArgsFunction: a.completePlays,
 	}
 	cmd.Flags().StringVarP(&l.machine, "machine", "m", "", "machine (default: the first)")
+	a.completeMachineFlag(cmd)
 	cmd.Flags().StringVarP(&l.user, "user", "u", "", "user (default: the machine's default user)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()

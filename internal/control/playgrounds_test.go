@@ -588,3 +588,32 @@ func (r *repeating) Read(p []byte) (int, error) {
 	r.bytes = append(r.bytes[n:], r.bytes[:n]...)
 	return n, nil
 }
+
+// A search shows what the asking person may list, and no more.
+func TestSearchKeepsToAccess(t *testing.T) {
+	l := newLab(t)
+	alice, bob := l.another(t, "alice"), l.another(t, "bob")
+	l.made(t, alice, *onlyOwner)
+	l.made(t, alice, api.AccessControl{CanList: []string{"authenticated"}, CanRead: []string{"owner"}, CanStart: []string{"owner"}})
+	l.made(t, alice, api.AccessControl{CanList: []string{"anyone"}, CanRead: []string{"owner"}, CanStart: []string{"owner"}})
+	for _, c := range []struct {
+		who  api.Me
+		want int
+	}{{alice, 3}, {bob, 2}, {api.Me{}, 1}} {
+		items, total, err := l.Search(t.Context(), c.who, api.Search{Words: "own PLAYground", Limit: 2})
+		if err != nil || total != c.want || len(items) != min(2, c.want) {
+			t.Errorf("%q finds %d (%d shown), want %d: %v", c.who.ID, total, len(items), c.want, err)
+		}
+	}
+	for _, what := range []api.Search{{Words: "flexbox", Kinds: []string{"course"}, Limit: 9}, {Tags: []string{"x"}, Limit: 9}, {Categories: []string{"x"}, Limit: 9}} {
+		if items, total, err := l.Search(t.Context(), alice, what); len(items) > 0 || total > 0 || err != nil {
+			t.Errorf("%+v finds %v, %v", what, items, err)
+		}
+	}
+	if items, total, err := l.Search(t.Context(), bob, api.Search{Limit: 9, Offset: 100}); len(items) > 0 || total == 0 || err != nil {
+		t.Errorf("past the end: %v, %d, %v", items, total, err)
+	}
+	if items, _, err := l.Search(t.Context(), bob, api.Search{Words: "flexbox", Kinds: []string{"playground"}, Limit: 1}); err != nil || len(items) != 1 || items[0].Name != "flexbox" || !items[0].Official {
+		t.Errorf("%+v, %v", items, err)
+	}
+}

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"sandlot/api"
@@ -75,6 +76,44 @@ func listKernels(s *Server, c *call) (any, error) {
 
 func listBases(s *Server, c *call) (any, error) {
 	return cached(orEmpty(s.References.Bases(c.Context())))
+}
+
+// Bounds of one page of a search.
+const (
+	defaultPage = 20
+	maxPage     = 100
+)
+
+func search(s *Server, c *call) (any, error) {
+	finder, ok := s.Playgrounds.(Searcher)
+	if !ok {
+		return nil, api.Errorf(api.Unsupported, "this labd cannot search")
+	}
+	q := c.URL.Query()
+	number := func(name string, otherwise, least int) (int, error) {
+		if !q.Has(name) {
+			return otherwise, nil
+		}
+		n, err := strconv.Atoi(q.Get(name))
+		if err != nil || n < least {
+			return 0, api.Errorf(api.Invalid, "%s is %q: want a whole number from %d", name, q.Get(name), least)
+		}
+		return n, nil
+	}
+	limit, err := number("limit", defaultPage, 1)
+	if err != nil {
+		return nil, err
+	}
+	offset, err := number("offset", 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	items, total, err := finder.Search(c.Context(), c.user, api.Search{
+		Words: q.Get("search"), Kinds: q["kind"], Categories: q["category"], Tags: q["tag"], Difficulties: q["difficulty"],
+		Limit: min(limit, maxPage), Offset: offset,
+	})
+	items, err = orEmpty(items, err)
+	return countedReply{api.SearchResult{Items: items}, total}, err
 }
 
 func listPlays(s *Server, c *call) (any, error) {

@@ -26,6 +26,8 @@ func document(t *testing.T) []byte {
 		switch rt.access {
 		case user, operator:
 			op.Security = "session"
+		case visitor:
+			op.Security = "optional"
 		case ticket:
 			op.Security = "ticket"
 		}

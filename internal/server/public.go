@@ -13,6 +13,12 @@ import (
 // proxies may keep it for a while.
 type publicReply struct{ body any }
 
+// countedReply is one page of more.
+type countedReply struct {
+	body  any
+	total int
+}
+
 // publicFor is how long they may.
 const publicFor = "60"
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"sandlot/api"
@@ -19,6 +20,8 @@ const (
 	anyone access = "anyone"
 	// user needs the session and token of a signed-in user (Basic).
 	user access = "user"
+	// visitor may sign in, and sees more then.
+	visitor access = "visitor"
 	// ticket needs the credential in the URL or cookie; the handler checks it.
 	ticket access = "ticket"
 	// operator needs an administrator, or somebody on this host.
@@ -91,6 +94,12 @@ var routes = []route{
 	{"DELETE", "/api/playgrounds/{name}", user, removePlayground, nil,
 		about{"Removes one's own playground", nil, replies(struct{}{}), nil}},
 
+	{"GET", "/api/search", visitor, search, nil,
+		about{"Playgrounds by words, the best match first; X-Total-Count counts all", nil, replies(api.SearchResult{}), map[string]string{
+			"search": "words that must all occur", "kind": "playground, or another kind, of which there are none; may be repeated", "category": "may be repeated", "tag": "may be repeated",
+			"difficulty": "may be repeated", "limit": "at most 100; default 20", "offset": "how many to leave out",
+		}}},
+
 	{"GET", "/api/plays", user, listPlays, nil,
 		about{"The user's recent plays", nil, replies([]api.Play{}), map[string]string{"persistent": "true: those whose state is kept, running or stopped"}}},
 	{"POST", "/api/plays", user, startPlay, nil,
@@ -144,7 +153,8 @@ func (s *Server) serve(rt route) http.Handler {
 			r = socket
 		}
 		c := &call{Request: r}
-		if rt.access == user || rt.access == operator && !fromThisHost(r) {
+		_, _, signsIn := r.BasicAuth()
+		if rt.access == user || rt.access == visitor && signsIn || rt.access == operator && !fromThisHost(r) {
 			id, token, ok := r.BasicAuth()
 			if !ok {
 				s.refuse(w, r, api.Errorf(api.Unauthenticated, "authentication required: run labctl auth login"))
@@ -175,9 +185,13 @@ func (s *Server) serve(rt route) http.Handler {
 			s.refuse(w, r, err)
 			return
 		}
-		if public, ok := reply.(publicReply); ok {
-			s.writePublic(w, r, public)
+		switch special := reply.(type) {
+		case publicReply:
+			s.writePublic(w, r, special)
 			return
+		case countedReply:
+			w.Header().Set(api.TotalHeader, strconv.Itoa(special.total))
+			reply = special.body
 		}
 		writeJSON(w, http.StatusOK, reply)
 	})

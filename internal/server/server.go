@@ -64,6 +64,13 @@ type Playgrounds interface {
 	RemovePlayground(ctx context.Context, user api.Me, name string) error
 }
 
+// Searcher is the extra power of Playgrounds that finds them by words. The user
+// is the zero Me for somebody who has not signed in.
+type Searcher interface {
+	// Search returns one page, the best first, and how many there are in all.
+	Search(ctx context.Context, user api.Me, what api.Search) (items []api.SearchItem, total int, err error)
+}
+
 // Plays starts and shows plays.
 type Plays interface {
 	// Start plans the play, records it and returns it while it is still

@@ -17,7 +17,8 @@ import (
 type Operation struct {
 	Method, Path string // Path as net/http's patterns write it: /plays/{id}
 	Tag, Summary string
-	// Security names the scheme that opens it; "" means none.
+	// Security names the scheme that opens it; "" means none, Optional that
+	// "session" shows more.
 	Security string
 	// Query are the parameters by name, with what they mean.
 	Query map[string]string
@@ -29,6 +30,9 @@ type Operation struct {
 	// WebSocket routes have no reply but an upgrade.
 	WebSocket bool
 }
+
+// Optional is the Security of routes that may be signed in to.
+const Optional = "optional"
 
 // Info heads a document.
 type Info struct {
@@ -89,7 +93,11 @@ func (s *schemas) operation(op Operation, path string) object {
 		"operationId": operationID(op), "summary": op.Summary, "tags": []string{op.Tag},
 		"security": []any{},
 	}
-	if op.Security != "" {
+	switch op.Security {
+	case "":
+	case Optional:
+		o["security"] = []any{object{}, object{"session": []string{}}}
+	default:
 		o["security"] = []any{object{op.Security: []string{}}}
 	}
 	parameters := []any{}
