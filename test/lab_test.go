@@ -39,7 +39,7 @@ type lab struct {
 }
 
 func (l *lab) env() []string {
-	return append(os.Environ(), "HOME="+l.home, "LABD_DATA_DIR="+l.root,
+	return append(os.Environ(), "HOME="+l.home, "XDG_CONFIG_HOME=", "LABCTL_ENDPOINT=", "LABD_DATA_DIR="+l.root,
 		"PATH="+l.bin+":"+os.Getenv("PATH"))
 }
 
@@ -75,10 +75,12 @@ func (l *lab) up(flags ...string) error {
 		close(exited)
 	}(l.labd, l.exited)
 	for {
-		reply, err := http.Get("http://" + l.listen + "/healthz")
+		reply, err := http.Get("http://" + l.listen + "/readyz")
 		if err == nil {
 			reply.Body.Close()
-			break
+			if reply.StatusCode == http.StatusOK {
+				break
+			}
 		}
 		select {
 		case <-l.exited:
@@ -89,7 +91,7 @@ func (l *lab) up(flags ...string) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	if _, err := os.Stat(filepath.Join(l.home, ".iximiuz")); err == nil {
+	if _, err := os.Stat(filepath.Join(l.home, ".config", "labctl")); err == nil {
 		return nil
 	}
 	credentials, err := l.run("labd", "credentials")
