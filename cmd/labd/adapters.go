@@ -381,6 +381,20 @@ func (m machines) Exec(ctx context.Context, id play.ID, machine string, exec wir
 	return a.ExecStream(ctx, exec)
 }
 
+// Ports lists the TCP ports that something in the machine listens on.
+func (m machines) Ports(ctx context.Context, id play.ID, machine string) ([]int, error) {
+	a, err := m.agent(id, machine)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := a.Ports(ctx)
+	numbers := make([]int, len(ports))
+	for i, p := range ports {
+		numbers[i] = p.Number
+	}
+	return numbers, err
+}
+
 // close ends the name servers; the networks stay.
 func (n *networks) close() {
 	n.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,6 +42,29 @@ func (c certificates) check() error {
 		if net.ParseIP(d) != nil || !strings.Contains(d, ".") || strings.ContainsAny(d, "*:/ ") || d != strings.ToLower(d) {
 			return fmt.Errorf("cannot use --acme-domain %q: write a public DNS name in lower case, like labs.example.org", d)
 		}
+	}
+	return nil
+}
+
+// checkDomain takes a DNS name with or without a port. Pages of machines below
+// it must know their way back to the API, so it needs --public-url.
+func checkDomain(domain, public string) error {
+	if domain == "" {
+		return nil
+	}
+	host := domain
+	if h, port, err := net.SplitHostPort(domain); err == nil {
+		host = h
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			host = ""
+		}
+	}
+	if net.ParseIP(host) != nil || host == "" || strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" ||
+		strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
+		return fmt.Errorf("cannot use --domain %q: write a DNS name, like ports.example.org, whose every subdomain leads here", domain)
+	}
+	if public == "" {
+		return errors.New("cannot use --domain without --public-url: pages below the domain must know where to sign in")
 	}
 	return nil
 }

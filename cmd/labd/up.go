@@ -78,6 +78,9 @@ without it, and the next labd takes them over.`,
 			if logFormat != "text" && logFormat != "json" {
 				return fmt.Errorf("cannot use --log-format %q: write text or json", logFormat)
 			}
+			if err := checkDomain(s.domain, s.public); err != nil {
+				return err
+			}
 			switch s.accel {
 			case "auto", "kvm", "tcg":
 			default:
@@ -97,6 +100,7 @@ without it, and the next labd takes them over.`,
 	f := cmd.Flags()
 	f.StringVar(&s.listen, "listen", envOr("LABD_LISTEN", DefaultListen), "address of the API (LABD_LISTEN)")
 	f.StringVar(&s.public, "public-url", "", "root of the URLs in replies; default: what the request was sent to")
+	f.StringVar(&s.domain, "domain", os.Getenv("LABD_DOMAIN"), "exposed ports are <id>.DOMAIN[:PORT]; needs a wildcard in DNS; default: localhost (LABD_DOMAIN)")
 	f.StringVar(&s.cert, "tls-cert", os.Getenv("LABD_TLS_CERT"), "PEM file of a certificate and its chain, read again when it changes; default: from labd's own authority (LABD_TLS_CERT)")
 	f.StringVar(&s.key, "tls-key", os.Getenv("LABD_TLS_KEY"), "PEM file of the certificate's key (LABD_TLS_KEY)")
 	f.StringSliceVar(&s.acmeDomains, "acme-domain", nil, "get a certificate for this public name by ACME and accept its terms; labd must answer on port 443 of it")

@@ -157,8 +157,9 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	d.server = server.New(server.Options{
 		Auth: d.accounts, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
 		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
-		PublicURL: s.public, Log: s.log, Registry: figures, Recovered: d.recovered,
+		PublicURL: s.public, Domain: s.domain, Log: s.log, Registry: figures, Recovered: d.recovered,
 		Checks: []server.Check{{Name: "store", Probe: d.store.Check}, {Name: "pool", Probe: d.poolMounted}},
+		Ports:  d.control, Shells: d.control, Forwards: d.control, Visitors: d.gateway, Scanner: d.gateway,
 	})
 	figures.MustRegister(levels{count: d.bender.Count, pool: d.pool.Usage})
 	return d, nil

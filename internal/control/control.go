@@ -75,6 +75,8 @@ type Control struct {
 	names []string // of the bases
 	// starting makes choosing an uplink index and recording it one act.
 	starting sync.Mutex
+	// forwarding makes reading a list of forwards and changing it one act.
+	forwarding sync.Mutex
 }
 
 // New reads the official playgrounds.

@@ -1,6 +1,7 @@
 // Package gateway carries bytes between a person's WebSockets and machines:
-// tunnels to TCP ports, and terminals through the agent. In go an upgraded
-// HTTP request and a credential; out come connections made inside a machine.
+// tunnels to TCP ports, terminals through the agent, and exposed ports. In go
+// HTTP requests, upgraded or not, and a credential; out come connections made
+// inside a machine.
 // It knows no users: whoever holds the credential that Open* gave out gets in,
 // and Open* is only called for people who may.
 //
@@ -81,6 +82,7 @@ type Gateway struct {
 	DialTimeout time.Duration
 
 	terminals *Tickets[terminal]
+	visits    *visits
 
 	mu      sync.Mutex
 	closed  bool
@@ -103,6 +105,7 @@ func New(machines Machines) *Gateway {
 		PendingFor:  15 * time.Second,
 		DialTimeout: 15 * time.Second,
 		terminals:   NewTickets[terminal](),
+		visits:      newVisits(),
 		tunnels:     map[string]*tunnel{},
 		order:       map[play.ID][]*tunnel{},
 		sockets:     map[play.ID]map[*socket]func(){},
@@ -113,6 +116,7 @@ func New(machines Machines) *Gateway {
 // destroyed; again is harmless.
 func (g *Gateway) Revoke(id play.ID) {
 	g.terminals.Revoke(id)
+	g.visits.end(id, "")
 	g.mu.Lock()
 	tunnels := g.order[id]
 	delete(g.order, id)
@@ -146,6 +150,7 @@ func (g *Gateway) Close() {
 	for _, cancel := range cancels {
 		cancel()
 	}
+	g.visits.close()
 }
 
 // enter counts one socket of a play. The context ends with the parent, with

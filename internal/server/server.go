@@ -140,6 +140,48 @@ type Gateway interface {
 	ServeTerminal(w http.ResponseWriter, r *http.Request, token string) error
 }
 
+// Ports are the exposed ports of plays, in any state of theirs but the end.
+type Ports interface {
+	Ports(ctx context.Context, user api.Me, id play.ID) ([]api.Port, error)
+	// ExposePort returns the same port for the same request.
+	ExposePort(ctx context.Context, user api.Me, id play.ID, req api.Port) (api.Port, error)
+	RemovePort(ctx context.Context, user api.Me, id play.ID, port string) error
+	// ExposedPort finds one by its id for anybody; the server guards private
+	// ones. NotFound once the play has ended.
+	ExposedPort(ctx context.Context, port string) (api.Port, error)
+}
+
+// Shells is Ports for terminals.
+type Shells interface {
+	Shells(ctx context.Context, user api.Me, id play.ID) ([]api.Shell, error)
+	ExposeShell(ctx context.Context, user api.Me, id play.ID, req api.Shell) (api.Shell, error)
+	RemoveShell(ctx context.Context, user api.Me, id play.ID, shell string) error
+	ExposedShell(ctx context.Context, shell string) (api.Shell, error)
+}
+
+// Forwards is the list of port forwards that clients save with a play.
+type Forwards interface {
+	PortForwards(ctx context.Context, user api.Me, id play.ID) ([]api.PortForward, error)
+	// AddPortForward saves one; a second time is no error.
+	AddPortForward(ctx context.Context, user api.Me, id play.ID, f api.PortForward) error
+	// RemovePortForward takes the index in the list, from 0.
+	RemovePortForward(ctx context.Context, user api.Me, id play.ID, index int) error
+}
+
+// Visitors carries requests to exposed ports; see internal/gateway.
+type Visitors interface {
+	Invite(p api.Port) (code string, err error)
+	Admit(p api.Port, code string) (cookie string, err error)
+	Visits(p api.Port, cookie string) bool
+	ServePort(w http.ResponseWriter, r *http.Request, p api.Port, front string, refuse func(http.ResponseWriter, *http.Request, error))
+	ClosePort(id play.ID, port string)
+}
+
+// Scanner finds what may be worth exposing; see internal/gateway.
+type Scanner interface {
+	ScanPorts(ctx context.Context, p api.Play, machine string) ([]api.ScannedPort, error)
+}
+
 // Options are what a server is made of. All interfaces are required; one value
 // may implement several.
 type Options struct {
@@ -151,11 +193,19 @@ type Options struct {
 	Machines    Machines
 	References  References
 	Gateway     Gateway
+	Ports       Ports
+	Shells      Shells
+	Forwards    Forwards
+	Visitors    Visitors
+	Scanner     Scanner
 
 	// PublicURL is the root that URLs in replies start with, without a
 	// trailing slash, like "https://labs.example.org". Empty: what the request
 	// was sent to.
 	PublicURL string
+	// Domain is where exposed things live, as <id>.Domain; it may have a port,
+	// else they have that of the API. Default: localhost.
+	Domain string
 	// Log gets a line for each request, and labd's own faults; nil means
 	// slog.Default(). LogHandler makes it name requests.
 	Log *slog.Logger
@@ -208,6 +258,12 @@ func New(o Options) *Server {
 
 // ServeHTTP makes a Server an http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// First of all: nothing of a machine is served by the API's names, and
+	// nothing of the API by a machine's.
+	if id, is := s.exposedHost(r.Host); is {
+		s.serveExposed(w, r, id)
+		return
+	}
 	// An --endpoint with a trailing slash makes clients ask for "//api/…"; a
 	// redirect would turn their POST into a GET.
 	for strings.HasPrefix(r.URL.Path, "//") {

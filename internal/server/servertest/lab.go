@@ -61,6 +61,12 @@ type Lab struct {
 	actions    []string
 	authorized map[string][]string // "machine/user" to keys
 	running    int
+
+	ports      []api.Port
+	shells     []api.Shell
+	exposedIDs int
+	forwards   map[play.ID][]api.PortForward
+	listening  []int
 }
 
 // Text collects what is written; it may be read meanwhile.
@@ -92,11 +98,12 @@ func New(t testing.TB) *Lab {
 		plays:      map[play.ID]api.Play{},
 		changed:    make(chan struct{}),
 		authorized: map[string][]string{},
+		forwards:   map[play.ID][]api.PortForward{},
 	}
-	l.Gateway = gateway.New(l)
+	l.Gateway = gateway.New(machines{l})
 	l.Server = server.New(server.Options{
 		Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, References: l,
-		Gateway: l.Gateway, StatusEvery: 50 * time.Millisecond, Log: slog.New(server.LogHandler(slog.NewTextHandler(&l.Logged, nil))),
+		Gateway: l.Gateway, Visitors: l.Gateway, Scanner: l.Gateway, Ports: l, Shells: l, Forwards: l, StatusEvery: 50 * time.Millisecond, Log: slog.New(server.LogHandler(slog.NewTextHandler(&l.Logged, nil))),
 	})
 	l.HTTP = httptest.NewServer(l.Server)
 	t.Cleanup(func() {

@@ -24,6 +24,16 @@ import (
 	"sandlot/internal/play"
 )
 
+// machines is the lab as the gateway sees it.
+type machines struct{ *Lab }
+
+// Ports are those of Listening.
+func (m machines) Ports(context.Context, play.ID, string) ([]int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.listening), nil
+}
+
 // Await blocks until the condition is true.
 func (l *Lab) Await(ctx context.Context, id play.ID, machine, condition string) error {
 	for {
