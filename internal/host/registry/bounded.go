@@ -124,8 +124,8 @@ func (b *bounded) take(ctx context.Context, n int64) error {
 }
 
 func (b *bounded) full(ctx context.Context, full *fullError) error {
-	if flag, ok := ctx.Value(fullKey{}).(*atomic.Pointer[fullError]); ok {
-		flag.Store(full)
+	if o, ok := ctx.Value(outcomeKey{}).(*outcome); ok {
+		o.full.Store(full)
 	}
 	return full
 }
@@ -257,7 +257,8 @@ func (w *writer) Close() error {
 	if w.refused != nil {
 		return nil
 	}
-	if w.ctx.Err() != nil && !w.committed {
+	o, _ := w.ctx.Value(outcomeKey{}).(*outcome)
+	if (w.ctx.Err() != nil || o != nil && o.cut.Load()) && !w.committed {
 		// Its client is gone, and clients do not go on with such an upload.
 		return w.Cancel(context.WithoutCancel(w.ctx))
 	}

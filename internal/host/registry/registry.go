@@ -148,8 +148,29 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener) error {
 	return fmt.Errorf("cannot serve registry: %v", err)
 }
 
-// fullKey finds the flag in a request's context that says the limit was met.
-type fullKey struct{}
+// outcomeKey finds a request's outcome in its context.
+type outcomeKey struct{}
+
+// outcome is what storage and the request's handler tell each other.
+type outcome struct {
+	full atomic.Pointer[fullError] // the limit was met
+	cut  atomic.Bool               // the client sent less than it had announced
+}
+
+// body notices a client that stops in the middle: the request's context may
+// end only after the upload was put away.
+type body struct {
+	io.ReadCloser
+	outcome *outcome
+}
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.outcome.cut.Store(true)
+	}
+	return n, err
+}
 
 // guard checks credentials, and says what the library cannot: that there is no
 // room.
@@ -167,10 +188,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				return
 			}
 		}
-		full := new(atomic.Pointer[fullError])
-		r = r.WithContext(context.WithValue(r.Context(), fullKey{}, full))
-		next.ServeHTTP(&answer{ResponseWriter: w, full: full}, r)
-		if full.Load() == nil {
+		o := new(outcome)
+		r = r.WithContext(context.WithValue(r.Context(), outcomeKey{}, o))
+		r.Body = body{r.Body, o}
+		next.ServeHTTP(&answer{ResponseWriter: w, full: &o.full}, r)
+		if o.full.Load() == nil {
 			return
 		}
 		control := http.NewResponseController(w)
