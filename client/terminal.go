@@ -32,6 +32,49 @@ func (c *Client) OpenTerminal(ctx context.Context, id string, req api.TerminalRe
 	return &Terminal{ws: ws}, nil
 }
 
+// Journal copies a machine's journal to stdout until it or ctx ends. The error
+// tells that journalctl failed.
+func (c *Client) Journal(ctx context.Context, id string, req api.JournalRequest, stdout, stderr io.Writer) error {
+	reply, err := untilReady(ctx, c, nil, func() (api.Conn, error) {
+		return call[api.Conn](ctx, c, http.MethodPost, playPath(id, "/journals"), req)
+	})
+	if err != nil {
+		return err
+	}
+	ws, err := c.dialWebSocket(ctx, reply.URL, nil)
+	if err != nil {
+		return err
+	}
+	defer ws.CloseNow()
+	ws.SetReadLimit(8 * api.MaxFrame) // escapes take room
+	for {
+		_, raw, err := ws.Read(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("the connection to the machine was lost: %v", err)
+		}
+		var m api.JournalMessage
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return fmt.Errorf("cannot read the journal: %v", err)
+		}
+		if _, err := io.WriteString(stdout, m.Stdout); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(stderr, m.Stderr); err != nil {
+			return err
+		}
+		if m.EOF {
+			_ = ws.Close(websocket.StatusNormalClosure, "")
+			if m.ExitCode != 0 {
+				return fmt.Errorf("journalctl ended with %d", m.ExitCode)
+			}
+			return nil
+		}
+	}
+}
+
 // Resize tells the program's terminal its new size.
 func (t *Terminal) Resize(ctx context.Context, rows, cols uint16) error {
 	body, err := json.Marshal(api.TTY{Rows: rows, Cols: cols})

@@ -113,7 +113,7 @@ func (a *App) root() *cobra.Command {
 			a.playgroundCatalog(), a.playgroundSources(), a.playgroundKernels(), a.playgroundTasks(), a.playgroundWait(),
 			a.playgroundCreate(), a.playgroundUpdate(), a.playgroundRemove(), a.playgroundManifest(),
 			group("machine", "Act on one machine of a play", nil,
-				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole())),
+				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole(), a.machineJournal())),
 		group("manifest", "Check manifests and show what they would start", nil,
 			a.manifestValidate(), a.manifestPlan(), a.manifestSchema()),
 		a.ssh(), a.terminal(), a.search(), a.api(), a.version(),

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -85,7 +87,7 @@ func TestDataCommandsHaveFormats(t *testing.T) {
 	plain := map[string]bool{
 		"auth login": true, "auth logout": true, "playground stop": true, "playground destroy": true, "playground persist": true,
 		"playground lifetime": true, "playground wait": true, "playground remove": true, "playground machine reboot": true,
-		"playground machine stop": true, "playground machine restart": true, "playground machine console": true,
+		"playground machine stop": true, "playground machine restart": true, "playground machine console": true, "playground machine journal": true,
 		"manifest schema": true, "ssh": true, "terminal": true, "api": true, "version": true,
 		"playground start": true, "playground restart": true, "playground create": true, "playground update": true, // id or json
 		"playground manifest": true, "manifest validate": true, "manifest plan": true, // text, yaml or json
@@ -224,4 +226,34 @@ func TestSearch(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	s.fails(1, "name a word to look for", "search")
+}
+
+func TestJournal(t *testing.T) {
+	l := servertest.New(t)
+	id := l.Add("demo", "m1", "m2")
+	l.Ready(id)
+	s := newShell(t, l)
+	out, errs, code := s.run("playground", "machine", "journal", string(id), "m2", "-n", "5", "-u", "nginx; reboot", "--until", "now")
+	if want := "journalctl --no-pager --quiet --lines=5 --unit=nginx; reboot --until=now\n"; out != want || code != 1 || !strings.Contains(errs, "journalctl ended with 3") {
+		t.Errorf("%d %q %q, want %q", code, out, errs, want)
+	}
+	// Without an end it follows, and ends with the person who reads.
+	ctx, cancel := context.WithCancel(t.Context())
+	s.ctx = ctx
+	read, write := io.Pipe()
+	done := make(chan int)
+	go func() {
+		done <- s.app(write, io.Discard).Run(ctx, []string{"playground", "machine", "journal", string(id), "m1"})
+	}()
+	if line, err := bufio.NewReader(read).ReadString('\n'); err != nil || !strings.HasSuffix(line, "--follow\n") {
+		t.Errorf("%q, %v", line, err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, read) }()
+	cancel()
+	if code := <-done; code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+	s.ctx = t.Context()
+	s.fails(1, "lines is -1", "playground", "machine", "journal", string(id), "m1", "-n", "-1")
+	s.fails(1, "control characters", "playground", "machine", "journal", string(id), "m1", "--since", "a\nb")
 }

@@ -31,6 +31,7 @@ var examples = map[string]string{
 	"playground machine stop":    "labctl playground machine stop PLAY web",
 	"playground machine restart": "labctl playground machine restart PLAY web",
 	"playground machine console": "labctl playground machine console PLAY web",
+	"playground machine journal": "labctl playground machine journal PLAY web\nlabctl playground machine journal PLAY web -u nginx -n 100",
 	"manifest validate":          "labctl manifest validate lab.yaml\nlabctl manifest validate examples/*.yaml",
 	"manifest plan":              "labctl manifest plan lab.yaml\nlabctl manifest plan -i KEY=VALUE -o json lab.yaml",
 	"manifest schema":            "labctl manifest schema > sandlot.schema.json",

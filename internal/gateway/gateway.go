@@ -10,6 +10,7 @@
 //	GET /tunnels ─▶ ServeTunnel(cookie, payload)   one socket, one connection
 //
 //	POST terminals ─▶ OpenTerminal ─▶ ServeTerminal(token)   one socket, one program
+//	POST journals  ─▶ OpenJournal  ─▶ ServeJournal(token)    the same, of journalctl
 //
 // Codes, cookies and tokens are 256 random bits, kept as SHA-256 only, in
 // memory, and end with the play (Revoke). A restart of labd ends them too: the
@@ -83,6 +84,7 @@ type Gateway struct {
 
 	terminals *Tickets[terminal]
 	visits    *visits
+	journals  *Tickets[terminal]
 
 	mu      sync.Mutex
 	closed  bool
@@ -106,6 +108,7 @@ func New(machines Machines) *Gateway {
 		DialTimeout: 15 * time.Second,
 		terminals:   NewTickets[terminal](),
 		visits:      newVisits(),
+		journals:    NewTickets[terminal](),
 		tunnels:     map[string]*tunnel{},
 		order:       map[play.ID][]*tunnel{},
 		sockets:     map[play.ID]map[*socket]func(){},
@@ -117,6 +120,7 @@ func New(machines Machines) *Gateway {
 func (g *Gateway) Revoke(id play.ID) {
 	g.terminals.Revoke(id)
 	g.visits.end(id, "")
+	g.journals.Revoke(id)
 	g.mu.Lock()
 	tunnels := g.order[id]
 	delete(g.order, id)

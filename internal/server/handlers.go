@@ -248,6 +248,26 @@ func openTerminal(s *Server, c *call) (any, error) {
 	return api.Conn{URL: s.base(c, "ws") + "/terminals/" + token}, nil
 }
 
+func openJournal(s *Server, c *call) (any, error) {
+	p, err := c.play(s)
+	if err != nil {
+		return nil, err
+	}
+	req, err := decode[api.JournalRequest](c)
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.Gateway.OpenJournal(c.Context(), p, req)
+	if err != nil {
+		return nil, err
+	}
+	return api.Conn{URL: s.base(c, "ws") + "/journals/" + token}, nil
+}
+
+func serveJournal(s *Server, w http.ResponseWriter, c *call) error {
+	return s.Gateway.ServeJournal(w, c.Request, c.PathValue("token"))
+}
+
 func serveTerminal(s *Server, w http.ResponseWriter, c *call) error {
 	return s.Gateway.ServeTerminal(w, c.Request, c.PathValue("token"))
 }

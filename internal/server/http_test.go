@@ -63,6 +63,7 @@ func TestEveryUserRouteWantsCredentials(t *testing.T) {
 		{"POST", "/api/plays/" + string(id) + "/actions"}, {"GET", "/api/plays/" + string(id) + "/tasks"},
 		{"POST", "/api/plays/" + string(id) + "/conns"}, {"POST", "/api/plays/" + string(id) + "/tunnels"},
 		{"POST", "/api/plays/" + string(id) + "/terminals"},
+		{"POST", "/api/plays/" + string(id) + "/journals"}, {"GET", "/journals/x"},
 		{"GET", "/conns/x"}, {"GET", "/terminals/x"}, {"GET", "/t/x/login?code=x"}, {"GET", "/t/x/tunnels/OjIy"},
 	} {
 		for _, token := range []string{"", "wrong"} {

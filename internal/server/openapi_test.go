@@ -70,7 +70,7 @@ func tagOf(path string) string {
 		return "users"
 	case "sources", "kernels", "bases":
 		return "references"
-	case "conns", "t", "terminals":
+	case "conns", "t", "terminals", "journals":
 		return "plays"
 	}
 	return first

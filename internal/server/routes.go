@@ -151,6 +151,11 @@ var routes = []route{
 
 	{"POST", "/api/plays/{id}/terminals", user, openTerminal, nil,
 		about{"A program on a machine, through its agent", api.TerminalRequest{}, replies(api.Conn{}), nil}},
+	{"POST", "/api/plays/{id}/journals", user, openJournal, nil,
+		about{"The systemd journal of a machine", api.JournalRequest{}, replies(api.Conn{}), nil}},
+	{"GET", "/journals/{token}", ticket, nil, serveJournal,
+		about{"The journal, as messages with stdout, stderr and at last eof", nil, nil, nil}},
+
 	{"GET", "/terminals/{token}", ticket, nil, serveTerminal,
 		about{"The program's streams, one type byte a message", nil, nil, nil}},
 }

@@ -137,6 +137,8 @@ type Gateway interface {
 	Login(tunnelID, code string) (cookie string, err error)
 	ServeTunnel(w http.ResponseWriter, r *http.Request, tunnelID, cookie, payload string) error
 	OpenTerminal(ctx context.Context, p api.Play, req api.TerminalRequest) (token string, err error)
+	OpenJournal(ctx context.Context, p api.Play, req api.JournalRequest) (token string, err error)
+	ServeJournal(w http.ResponseWriter, r *http.Request, token string) error
 	ServeTerminal(w http.ResponseWriter, r *http.Request, token string) error
 }
 
