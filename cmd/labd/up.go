@@ -75,6 +75,9 @@ without it, and the next labd takes them over.`,
 			if err := s.certificates.check(); err != nil {
 				return err
 			}
+			if err := s.signIn.check(s.listen, s.public); err != nil {
+				return err
+			}
 			if logFormat != "text" && logFormat != "json" {
 				return fmt.Errorf("cannot use --log-format %q: write text or json", logFormat)
 			}
@@ -101,6 +104,7 @@ without it, and the next labd takes them over.`,
 	f.StringVar(&s.listen, "listen", envOr("LABD_LISTEN", DefaultListen), "address of the API (LABD_LISTEN)")
 	f.StringVar(&s.public, "public-url", "", "root of the URLs in replies; default: what the request was sent to")
 	f.StringVar(&s.domain, "domain", os.Getenv("LABD_DOMAIN"), "exposed ports are <id>.DOMAIN[:PORT]; needs a wildcard in DNS; default: localhost (LABD_DOMAIN)")
+	s.signIn.flags(f)
 	f.StringVar(&s.cert, "tls-cert", os.Getenv("LABD_TLS_CERT"), "PEM file of a certificate and its chain, read again when it changes; default: from labd's own authority (LABD_TLS_CERT)")
 	f.StringVar(&s.key, "tls-key", os.Getenv("LABD_TLS_KEY"), "PEM file of the certificate's key (LABD_TLS_KEY)")
 	f.StringSliceVar(&s.acmeDomains, "acme-domain", nil, "get a certificate for this public name by ACME and accept its terms; labd must answer on port 443 of it")
@@ -253,6 +257,7 @@ func up(ctx context.Context, s settings) error {
 	close(d.recovered)
 	go d.housekeep(ctx)
 	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "tls", "https on the same port: labd ca", "data", s.layout.Root)
+	d.tellFirst(ctx, listener.Addr().String())
 	return <-served
 }
 

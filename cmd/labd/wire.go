@@ -53,6 +53,7 @@ type settings struct {
 	// need one; "" is localhost with the API's port.
 	domain string
 	certificates
+	signIn
 	accel  string // "auto", "kvm" or "tcg"
 	strict bool
 	// resolvConf is a resolv.conf(5): whom to ask for names of the internet.
@@ -154,7 +155,12 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		return d, err
 	}
 	d.gateway = gateway.New(machines{d.bender})
+	provider, err := s.provider()
+	if err != nil {
+		return d, err
+	}
 	d.server = server.New(server.Options{
+		Accounts: d.accounts, Provider: provider, SingleUser: s.singleUser,
 		Auth: d.accounts, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
 		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
 		PublicURL: s.public, Domain: s.domain, Log: s.log, Registry: figures, Recovered: d.recovered,

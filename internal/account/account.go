@@ -211,3 +211,6 @@ func (a *Accounts) Tidy(ctx context.Context) error {
 	now := a.Now()
 	return a.store.DropExpired(ctx, now, now.Add(-auditLife))
 }
+
+// Local is the user of a labd without logins: the administrator.
+func (a *Accounts) Local(ctx context.Context) (api.Me, error) { return a.user(ctx, AdminID) }

@@ -66,7 +66,7 @@ func about(o api.Origin) string { return printable(o.About, 120) + " from " + pr
 
 // SignIn makes a browser session from a name and a password. Wrong ones, and
 // accounts that are locked out or have no password, are told alike; so are
-// their times.
+// their times. The account, if there is one, is returned for the audit log.
 func (a *Accounts) SignIn(ctx context.Context, name, password string, from api.Origin) (cookie string, who api.Me, err error) {
 	if err := a.limits.guess(name, from.Address, a.Now()); err != nil {
 		return "", who, err
@@ -84,7 +84,7 @@ func (a *Accounts) SignIn(ctx context.Context, name, password string, from api.O
 		return "", who, err
 	}
 	if !ok || hashed == nobody {
-		return "", who, errPassword
+		return "", me(u), errPassword
 	}
 	a.limits.right(name)
 	cookie, err = a.newBrowserSession(ctx, u.ID, from)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"sandlot/api"
@@ -20,7 +22,7 @@ var statuses = map[api.Kind]int{
 	api.Conflict:        http.StatusConflict,
 	api.Gone:            http.StatusGone,
 	api.NotYet:          http.StatusServiceUnavailable,
-	api.TooMany:         http.StatusForbidden, // 429 would be repeated at once
+	api.TooMany:         http.StatusForbidden, // 429 without a time would be repeated at once
 	api.NoRoom:          http.StatusInsufficientStorage,
 	api.Unsupported:     http.StatusNotImplemented,
 	api.Unreachable:     http.StatusBadGateway,
@@ -44,10 +46,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			refusal.Message += " (request " + id + ")"
 		}
 	}
-	status, ok := statuses[refusal.Kind]
-	if !ok {
-		status = http.StatusInternalServerError
-	}
+	status := s.statusOf(w, refusal)
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
 		told := *refusal
 		told.Request = traceOf(r.Context()).request
@@ -58,4 +57,19 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, refusal.Error()+"\n")
+}
+
+// statusOf is the status of a refusal, and sets the headers that go with it.
+// Clients that are told when to ask again do so.
+func (s *Server) statusOf(w http.ResponseWriter, refusal *api.Error) int {
+	if refusal.RetryAfter > 0 {
+		seconds := strconv.Itoa(int(math.Ceil(refusal.RetryAfter.Seconds())))
+		w.Header().Set("X-Ratelimit-Reset", seconds)
+		w.Header().Set("Retry-After", seconds)
+		return http.StatusTooManyRequests
+	}
+	if status, ok := statuses[refusal.Kind]; ok {
+		return status
+	}
+	return http.StatusInternalServerError
 }

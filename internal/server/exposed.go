@@ -192,7 +192,7 @@ func (s *Server) mayVisit(w http.ResponseWriter, r *http.Request, p api.Port) (b
 	if id, token, ok := r.BasicAuth(); ok {
 		if user, err := s.Auth.Authenticate(r.Context(), id, token); err == nil {
 			r.Header.Del("Authorization") // the application's own passes
-			if mine, err = s.ownPort(&call{Request: r, user: user}, p); err != nil {
+			if mine, err = s.ownPort(&call{Request: r, caller: caller{user: user}}, p); err != nil {
 				return false, err
 			}
 		}

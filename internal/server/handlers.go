@@ -9,35 +9,6 @@ import (
 	"sandlot/api"
 )
 
-func newSession(s *Server, c *call) (any, error) {
-	logins, ok := s.Auth.(Logins)
-	if !ok {
-		return nil, api.Errorf(api.Unsupported, "this labd has no browser login yet: use labctl auth login -s SESSION -t TOKEN")
-	}
-	return logins.NewSession(c.Context())
-}
-
-func pollSession(s *Server, c *call) (any, error) {
-	id, token, ok := c.BasicAuth()
-	if !ok || id != c.PathValue("id") {
-		return nil, api.Errorf(api.Unauthenticated, "the session's own credentials are required")
-	}
-	if logins, ok := s.Auth.(Logins); ok {
-		return logins.PollSession(c.Context(), id, token)
-	}
-	me, err := s.Auth.Authenticate(c.Context(), id, token)
-	if err != nil {
-		return nil, err
-	}
-	return api.Session{ID: id, UserID: me.ID, Authenticated: true}, nil
-}
-
-func endSession(s *Server, c *call) (any, error) {
-	return struct{}{}, s.Auth.EndSession(c.Context(), c.user, c.PathValue("id"))
-}
-
-func me(_ *Server, c *call) (any, error) { return c.user, nil }
-
 func listPlaygrounds(s *Server, c *call) (any, error) {
 	return orEmpty(s.Playgrounds.Playgrounds(c.Context(), c.user, c.URL.Query().Get("filter")))
 }
@@ -127,6 +98,7 @@ func startPlay(s *Server, c *call) (any, error) {
 	}
 	p, err := s.Plays.Start(c.Context(), c.user, req)
 	traceOf(c.Context()).play = p.ID
+	c.did("start play", p.ID, req.Playground)
 	return p, err
 }
 
@@ -156,6 +128,7 @@ func act(s *Server, c *call) (any, error) {
 		return nil, err
 	}
 	ctx := c.Context()
+	c.did(a.Action, string(id), a.Machine)
 	switch a.Action {
 	case api.ActionSetTitle:
 		return s.Settings.SetTitle(ctx, c.user, id, a.Title)

@@ -94,7 +94,7 @@ func TestBodies(t *testing.T) {
 		{"health", "GET", "/healthz", "", 200, `"ok"`},
 		{"me", "GET", "/api/auth/me?authenticate=true", "", 200, `"id":"u-1"`},
 		{"own session", "GET", "/api/sessions/s1", "", 200, `"authenticated":true`},
-		{"no browser login yet", "POST", "/api/sessions", "", 501, "auth login -s"},
+		{"no browser login", "POST", "/api/sessions", "", 501, "auth login -s"},
 		{"double slash", "GET", "//api/plays", "", 200, `"id":"` + id},
 		{"double slash POST", "POST", "//api/plays/" + id + "/actions", `{"action":"stop"}`, 200, `"STOPPED"`},
 		{"tasks is an object", "GET", "/api/plays/" + id, "", 200, `"tasks":{}`},

@@ -155,11 +155,16 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // proxy here adds a header; a web page in a browser here has another Host or an
 // Origin.
 func fromThisHost(r *http.Request) bool {
+	return r.Header.Get("Origin") == "" && loopback(r)
+}
+
+// loopback is fromThisHost for pages of our own, too.
+func loopback(r *http.Request) bool {
 	remote, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil || !net.ParseIP(remote).IsLoopback() {
 		return false
 	}
-	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via", "Origin"} {
+	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
 		if r.Header.Get(h) != "" {
 			return false
 		}

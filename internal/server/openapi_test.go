@@ -23,12 +23,12 @@ func document(t *testing.T) []byte {
 			Method: rt.method, Path: rt.path, Summary: rt.about.summary, Tag: tagOf(rt.path),
 			Query: rt.about.query, In: rt.about.in, Out: rt.about.out, WebSocket: rt.raw != nil && rt.about.out == nil,
 		}
-		switch rt.access {
-		case user, operator:
+		switch {
+		case rt.access.signedIn() || rt.access == session:
 			op.Security = "session"
-		case visitor:
+		case rt.access == visitor:
 			op.Security = "optional"
-		case ticket:
+		case rt.access == ticket:
 			op.Security = "ticket"
 		}
 		operations = append(operations, op)
@@ -66,7 +66,7 @@ func tagOf(path string) string {
 	switch first {
 	case "healthz", "readyz", "metrics", "openapi.json", "docs":
 		return "labd"
-	case "sessions", "auth":
+	case "sessions", "auth", "account", "oauth", "audit":
 		return "users"
 	case "sources", "kernels", "bases":
 		return "references"

@@ -105,11 +105,11 @@ func serveDocument(_ *Server, w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// page is made once: the document does not change.
-var page = sync.OnceValues(func() ([]byte, error) { return openapi.Page(api.OpenAPI) })
+// documentPage is made once: the document does not change.
+var documentPage = sync.OnceValues(func() ([]byte, error) { return openapi.Page(api.OpenAPI) })
 
 func servePage(_ *Server, w http.ResponseWriter, c *call) error {
-	html, err := page()
+	html, err := documentPage()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,20 +14,64 @@ import (
 	"sandlot/internal/play"
 )
 
-// access says who may call a route.
+// access says who may call a route. Ownership is looked up where plays and
+// playgrounds are (internal/control), in every query; the rest is checked by
+// serve. docs/access.md is made from these.
 type access string
 
 const (
 	anyone access = "anyone"
-	// user needs the session and token of a signed-in user (Basic).
+	// session needs the credentials of the session itself; it may be pending.
+	session access = "the session itself"
+	// user needs a signed-in user, who sees and changes what is their own.
 	user access = "user"
 	// visitor may sign in, and sees more then.
 	visitor access = "visitor"
-	// ticket needs the credential in the URL or cookie; the handler checks it.
-	ticket access = "ticket"
+	// personal is user without access tokens: they must not beget others.
+	personal access = "user, no token"
+	// starter needs canStart on the playground of the body.
+	starter access = "canStart"
+	// reader needs canRead or canStart on the playground of the path.
+	reader access = "canRead, canStart"
+	// author needs the playground's owner, or an administrator.
+	author access = "playground's owner"
+	// owner needs the play's owner, or an administrator; for others it does not
+	// exist.
+	owner access = "play's owner"
+	// administrator needs one.
+	administrator access = "administrator"
 	// operator needs an administrator, or somebody on this host.
 	operator access = "operator"
+	// ticket needs the credential in the URL or cookie; the handler checks it.
+	ticket access = "ticket"
+	// page is for browsers, signed in or not; the handler checks it.
+	page access = "page"
 )
+
+// signedIn tells whether a route needs a user.
+func (a access) signedIn() bool {
+	switch a {
+	case user, personal, starter, reader, author, owner, administrator, operator:
+		return true
+	}
+	return false
+}
+
+// scope is what an access token must have for a route; "" is none.
+func (rt route) scope() string {
+	if !rt.access.signedIn() && rt.access != visitor || rt.access == personal || rt.access == operator {
+		return ""
+	}
+	area := "account"
+	switch {
+	case strings.HasPrefix(rt.path, "/api/play"), rt.access == owner, rt.access == visitor:
+		area = "playground"
+	}
+	if rt.method == http.MethodGet {
+		return area + ":read"
+	}
+	return area + ":write"
+}
 
 // route is one line of the table. Exactly one of json and raw is set.
 type route struct {
@@ -69,12 +114,25 @@ var routes = []route{
 
 	{"POST", "/api/sessions", anyone, newSession, nil,
 		about{"Starts a login that a person confirms at authUrl", nil, replies(api.Session{}), nil}},
-	{"GET", "/api/sessions/{id}", anyone, pollSession, nil, // pending sessions are nobody's yet
+	{"GET", "/api/sessions/{id}", session, pollSession, nil, // pending sessions are nobody's yet
 		about{"The session whose credentials are sent, pending or not", nil, replies(api.Session{}), nil}},
-	{"DELETE", "/api/sessions/{id}", user, endSession, nil,
+	{"DELETE", "/api/sessions/{id}", personal, endSession, nil,
 		about{"Ends a session; an unknown one is fine, too", nil, replies(struct{}{}), nil}},
 	{"GET", "/api/auth/me", user, me, nil,
 		about{"The signed-in user", nil, replies(api.Me{}), map[string]string{"authenticate": "ignored; clients send true"}}},
+
+	{"POST", "/api/auth/signin-url", personal, signinURL, nil,
+		about{"An address that signs a browser in, once", nil, replies(api.SigninURL{}), nil}},
+	{"PATCH", "/api/account/preferences", user, setPreferences, nil,
+		about{"Changes what the user prefers", api.Preferences{}, replies(api.Me{}), nil}},
+	{"GET", "/api/oauth/tokens", user, listTokens, nil,
+		about{"The user's access tokens, without their secrets", nil, replies([]api.OAuthToken{}), nil}},
+	{"POST", "/api/oauth/tokens", personal, newToken, nil,
+		about{"Makes an access token; its secret is in this reply alone", api.CreateToken{}, replies(api.OAuthToken{}), nil}},
+	{"DELETE", "/api/oauth/tokens/{token}", user, revokeToken, nil,
+		about{"Ends an access token", nil, replies(struct{}{}), nil}},
+	{"GET", "/api/audit", administrator, listAudit, nil,
+		about{"Who did what, the last first", nil, replies([]api.AuditEntry{}), map[string]string{"limit": "how many, 100 by default"}}},
 
 	{"GET", "/api/sources", anyone, listSources, nil,
 		about{"Images that manifests may name, ready on this host or not", nil, replies([]api.Source{}), nil}},
@@ -87,11 +145,11 @@ var routes = []route{
 		about{"Playgrounds to start, without their definitions", nil, replies([]api.Playground{}), map[string]string{"filter": "my-custom, recent, popular, community or base; none for the official ones"}}},
 	{"POST", "/api/playgrounds", user, createPlayground, nil,
 		about{"Stores a playground; its name in the reply is longer than the one asked for", api.CreatePlayground{}, replies(api.Playground{}), nil}},
-	{"GET", "/api/playgrounds/{name}", user, getPlayground, nil,
+	{"GET", "/api/playgrounds/{name}", reader, getPlayground, nil,
 		about{"One playground", nil, replies(api.Playground{}), map[string]string{"format": "extended: with all that comes from the base"}}},
-	{"PUT", "/api/playgrounds/{name}", user, updatePlayground, nil,
+	{"PUT", "/api/playgrounds/{name}", author, updatePlayground, nil,
 		about{"Replaces the whole definition of one's own playground", api.PlaygroundSpec{}, replies(api.Playground{}), nil}},
-	{"DELETE", "/api/playgrounds/{name}", user, removePlayground, nil,
+	{"DELETE", "/api/playgrounds/{name}", author, removePlayground, nil,
 		about{"Removes one's own playground", nil, replies(struct{}{}), nil}},
 
 	{"GET", "/api/search", visitor, search, nil,
@@ -102,54 +160,54 @@ var routes = []route{
 
 	{"GET", "/api/plays", user, listPlays, nil,
 		about{"The user's recent plays", nil, replies([]api.Play{}), map[string]string{"persistent": "true: those whose state is kept, running or stopped"}}},
-	{"POST", "/api/plays", user, startPlay, nil,
+	{"POST", "/api/plays", starter, startPlay, nil,
 		about{"Starts a play and returns while it boots", api.StartPlay{}, replies(api.Play{}), nil}},
-	{"GET", "/api/plays/{id}", user, getPlay, nil,
+	{"GET", "/api/plays/{id}", owner, getPlay, nil,
 		about{"One play; destroyed ones stay readable for some minutes", nil, replies(api.Play{}), nil}},
-	{"POST", "/api/plays/{id}/actions", user, act, nil,
+	{"POST", "/api/plays/{id}/actions", owner, act, nil,
 		about{"Changes a play or one of its machines, or reads a console", api.Action{}, replies(api.Play{}, api.Consoles{}, api.Console{}), nil}},
-	{"GET", "/api/plays/{id}/tasks", user, listTasks, nil,
+	{"GET", "/api/plays/{id}/tasks", owner, listTasks, nil,
 		about{"Tasks with what they wrote", nil, replies([]api.TaskDetails{}), map[string]string{"machine": "only those of this machine; may be repeated"}}},
 
-	{"POST", "/api/plays/{id}/conns", user, openConn, nil,
+	{"POST", "/api/plays/{id}/conns", owner, openConn, nil,
 		about{"A WebSocket that tells what happens to a play", nil, replies(api.Conn{}), nil}},
 	{"GET", "/conns/{token}", ticket, nil, serveConn,
 		about{"Status and tasks of a play: at once, and after each change", nil, nil, nil}},
 
-	{"POST", "/api/plays/{id}/tunnels", user, openTunnel, nil,
+	{"POST", "/api/plays/{id}/tunnels", owner, openTunnel, nil,
 		about{"Opens the way to TCP ports of a machine; held while it boots", api.TunnelRequest{}, replies(api.Tunnel{}), nil}},
 	{"GET", "/t/{tunnel}/login", ticket, nil, loginTunnel,
 		about{"Answers with the tunnel's cookie", nil, replies(struct{}{}), map[string]string{"code": "from loginUrl"}}},
 	{"GET", "/t/{tunnel}/tunnels/{payload...}", ticket, nil, serveTunnel,
 		about{"One TCP connection; payload is base64 of host:port, listen:host:port or connect:cid", nil, nil, nil}},
 
-	{"GET", "/api/plays/{id}/ports", user, listPorts, nil,
+	{"GET", "/api/plays/{id}/ports", owner, listPorts, nil,
 		about{"Exposed ports of a play", nil, replies([]api.Port{}), nil}},
-	{"POST", "/api/plays/{id}/ports", user, exposePort, nil,
+	{"POST", "/api/plays/{id}/ports", owner, exposePort, nil,
 		about{"Exposes a port at a host name of its own; the same again returns the same", api.Port{}, replies(api.Port{}), nil}},
-	{"DELETE", "/api/plays/{id}/ports/{port}", user, removePort, nil,
+	{"DELETE", "/api/plays/{id}/ports/{port}", owner, removePort, nil,
 		about{"Exposes a port no more, and ends what is under way to it", nil, replies(struct{}{}), nil}},
-	{"POST", "/api/plays/{id}/ports/{port}/links", user, linkPort, nil,
+	{"POST", "/api/plays/{id}/ports/{port}/links", owner, linkPort, nil,
 		about{"An address that opens a private port once, within a minute", nil, replies(api.Conn{}), nil}},
-	{"POST", "/api/plays/{id}/ports/scan", user, scanPorts, nil,
+	{"POST", "/api/plays/{id}/ports/scan", owner, scanPorts, nil,
 		about{"Ports inside machines that answer to HTTP or HTTPS", nil, replies([]api.ScannedPort{}), map[string]string{"machine": "only those of this machine"}}},
-	{"GET", "/exposed/{port}/enter", user, nil, enterPort,
+	{"GET", "/exposed/{port}/enter", owner, nil, enterPort,
 		about{"Hands a signed-in browser over to a private port by a redirect", nil, replies("text/html"), map[string]string{"to": "path to go on to"}}},
-	{"GET", "/api/plays/{id}/shells", user, listShells, nil,
+	{"GET", "/api/plays/{id}/shells", owner, listShells, nil,
 		about{"Exposed shells of a play", nil, replies([]api.Shell{}), nil}},
-	{"POST", "/api/plays/{id}/shells", user, exposeShell, nil,
+	{"POST", "/api/plays/{id}/shells", owner, exposeShell, nil,
 		about{"Exposes a shell at a host name of its own", api.Shell{}, replies(api.Shell{}), nil}},
-	{"DELETE", "/api/plays/{id}/shells/{shell}", user, removeShell, nil,
+	{"DELETE", "/api/plays/{id}/shells/{shell}", owner, removeShell, nil,
 		about{"Exposes a shell no more", nil, replies(struct{}{}), nil}},
 
-	{"GET", "/api/plays/{id}/port-forwards", user, listForwards, nil,
+	{"GET", "/api/plays/{id}/port-forwards", owner, listForwards, nil,
 		about{"Saved port forwards: the playground's, then what was added", nil, replies([]api.PortForward{}), nil}},
-	{"POST", "/api/plays/{id}/port-forwards", user, addForward, nil,
+	{"POST", "/api/plays/{id}/port-forwards", owner, addForward, nil,
 		about{"Saves a port forward", api.PortForward{}, replies(struct{}{}), nil}},
-	{"DELETE", "/api/plays/{id}/port-forwards/{index}", user, removeForward, nil,
+	{"DELETE", "/api/plays/{id}/port-forwards/{index}", owner, removeForward, nil,
 		about{"Removes a saved port forward by its index in the list, from 0", nil, replies(struct{}{}), nil}},
 
-	{"POST", "/api/plays/{id}/terminals", user, openTerminal, nil,
+	{"POST", "/api/plays/{id}/terminals", owner, openTerminal, nil,
 		about{"A program on a machine, through its agent", api.TerminalRequest{}, replies(api.Conn{}), nil}},
 	{"POST", "/api/plays/{id}/journals", user, openJournal, nil,
 		about{"The systemd journal of a machine", api.JournalRequest{}, replies(api.Conn{}), nil}},
@@ -163,7 +221,14 @@ var routes = []route{
 // call is one request and who sent it.
 type call struct {
 	*http.Request
-	user api.Me
+	caller
+	// action and target are for the audit log; empty ones are the route's.
+	action, target string
+}
+
+// did says what was done, and to what.
+func (c *call) did(action string, target ...string) {
+	c.action, c.target = action, strings.TrimSpace(strings.Join(target, " "))
 }
 
 // maxBody bounds a request: a manifest is at most 1 MiB of YAML, and JSON may
@@ -184,34 +249,26 @@ func (s *Server) serve(rt route) http.Handler {
 			r = socket
 		}
 		c := &call{Request: r}
-		_, _, signsIn := r.BasicAuth()
-		if rt.access == user || rt.access == visitor && signsIn || rt.access == operator && !fromThisHost(r) {
-			id, token, ok := r.BasicAuth()
-			if !ok {
-				s.refuse(w, r, api.Errorf(api.Unauthenticated, "authentication required: run labctl auth login"))
-				return
-			}
-			var err error
-			if c.user, err = s.Auth.Authenticate(r.Context(), id, token); err != nil {
-				s.refuse(w, r, err)
-				return
-			}
-			traceOf(r.Context()).user = c.user.ID
-			if rt.access == operator && !c.user.Administrator() {
-				s.refuse(w, r, api.Errorf(api.Forbidden, "this is for administrators"))
-				return
-			}
+		if rt.access == page {
+			pageHeaders(w.Header())
+		}
+		if err := s.admit(rt, c); err != nil {
+			s.fail(rt, w, r, err)
+			return
 		}
 		if id, err := c.playID(); err == nil && strings.HasPrefix(rt.path, "/api/plays/{id}") {
 			traceOf(r.Context()).play = string(id)
 		}
 		if rt.raw != nil {
 			if err := rt.raw(s, w, c); err != nil {
-				s.refuse(w, r, err)
+				s.fail(rt, w, r, err)
 			}
 			return
 		}
 		reply, err := rt.json(s, c)
+		if rt.method != http.MethodGet && rt.access.signedIn() {
+			s.record(r, c.caller, c.doing(rt), c.target, err)
+		}
 		if err != nil {
 			s.refuse(w, r, err)
 			return
@@ -226,6 +283,73 @@ func (s *Server) serve(rt route) http.Handler {
 		}
 		writeJSON(w, http.StatusOK, reply)
 	})
+}
+
+// admit finds out who calls and refuses who may not.
+func (s *Server) admit(rt route, c *call) (err error) {
+	switch {
+	case rt.access == anyone || rt.access == session || rt.access == ticket:
+		return nil
+	case rt.access == operator && fromThisHost(c.Request):
+		return nil
+	case rt.access == visitor && s.anonymous(c.Request):
+		return nil
+	case rt.access == page:
+		// Pages know what to do with somebody who is not signed in.
+		if c.caller, err = s.identify(c.Request); err != nil {
+			c.caller = caller{}
+		}
+		traceOf(c.Context()).user = c.user.ID
+		return nil
+	case !rt.access.signedIn() && rt.access != visitor:
+		return api.Errorf(api.Forbidden, "nobody may call this: its route says not who")
+	}
+	if c.caller, err = s.identify(c.Request); err != nil {
+		return err
+	}
+	traceOf(c.Context()).user = c.user.ID
+	if c.via == "token" {
+		if scope := rt.scope(); scope == "" {
+			return api.Errorf(api.Forbidden, "access tokens cannot do this: sign in with labctl auth login")
+		} else if !slices.Contains(c.scopes, scope) {
+			return api.Errorf(api.Forbidden, "this access token has no scope %q", scope)
+		}
+	}
+	if (rt.access == administrator || rt.access == operator) && !c.user.Administrator() {
+		return api.Errorf(api.Forbidden, "this is for administrators")
+	}
+	return nil
+}
+
+// fail refuses in the words of the route: to people, or to programs.
+func (s *Server) fail(rt route, w http.ResponseWriter, r *http.Request, err error) {
+	var refusal *api.Error
+	switch {
+	case rt.access == page:
+		s.showError(w, r, err)
+		return
+	case rt.raw != nil && rt.access == owner && strings.Contains(r.Header.Get("Accept"), "text/html") &&
+		errors.As(err, &refusal) && refusal.Kind == api.Unauthenticated:
+		_ = toLogin(w, &call{Request: r})
+		return
+	}
+	s.refuse(w, r, err)
+}
+
+// doing names a request in the audit log.
+func (c *call) doing(rt route) string {
+	if c.target == "" {
+		for _, name := range []string{"id", "name", "token"} {
+			if v := c.PathValue(name); v != "" {
+				c.target = v
+				break
+			}
+		}
+	}
+	if c.action != "" {
+		return c.action
+	}
+	return rt.method + " " + rt.path
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,26 +26,6 @@ import (
 // Every method below takes the signed-in user and refuses with an *api.Error
 // (NotFound for plays the user may not know of). Any other error is labd's own
 // fault and becomes a 500. They return quickly: a person polls or watches.
-
-// Auth knows users and their sessions.
-type Auth interface {
-	// Authenticate returns the user of a session; Unauthenticated if the
-	// session does not exist, has ended or is pending, or the token is wrong.
-	// It must compare the token in constant time.
-	Authenticate(ctx context.Context, sessionID, token string) (api.Me, error)
-	// EndSession ends one of the user's sessions. Ending one that does not
-	// exist succeeds: clients keep their credentials on any error.
-	EndSession(ctx context.Context, user api.Me, sessionID string) error
-}
-
-// Logins is the extra power of an Auth that lets people sign in with a
-// browser. Without it POST /sessions answers Unsupported.
-type Logins interface {
-	// NewSession makes a pending session with AccessToken and AuthURL.
-	NewSession(ctx context.Context) (api.Session, error)
-	// PollSession returns a session, pending or not, to whoever has its token.
-	PollSession(ctx context.Context, sessionID, token string) (api.Session, error)
-}
 
 // Playgrounds is the catalog. A playground that the user may neither read nor
 // start is NotFound; one that may not be read, started or changed is Forbidden
@@ -201,6 +182,13 @@ type Options struct {
 	Visitors    Visitors
 	Scanner     Scanner
 
+	// Accounts and Provider may be nil: then only sessions sign in, or there is
+	// no OpenID Connect provider.
+	Accounts Accounts
+	Provider Provider
+	// SingleUser lets this host in without a login.
+	SingleUser bool
+
 	// PublicURL is the root that URLs in replies start with, without a
 	// trailing slash, like "https://labs.example.org". Empty: what the request
 	// was sent to.
@@ -231,6 +219,8 @@ type Server struct {
 	conns   *gateway.Tickets[conn]
 	sockets sync.WaitGroup
 	figures figures
+	// crossOrigin finds requests that other sites' pages make browsers send.
+	crossOrigin *http.CrossOriginProtection
 }
 
 // New returns a server with every route in place.
@@ -248,9 +238,14 @@ func New(o Options) *Server {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	s := &Server{Options: o, conns: gateway.NewTickets[conn](), figures: newFigures(o.Registry)}
+	s := &Server{Options: o, conns: gateway.NewTickets[conn](), figures: newFigures(o.Registry), crossOrigin: http.NewCrossOriginProtection()}
+	if o.PublicURL != "" {
+		if err := s.crossOrigin.AddTrustedOrigin(o.PublicURL); err != nil {
+			o.Log.Warn("the public URL is no origin: forms may be refused", "url", o.PublicURL, "error", err)
+		}
+	}
 	mux := http.NewServeMux()
-	for _, rt := range routes {
+	for _, rt := range slices.Concat(routes, pages) {
 		mux.Handle(rt.method+" "+rt.path, s.serve(rt))
 	}
 	mux.Handle("/api/", s.serve(route{access: anyone, json: notFound}))

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"sandlot/internal/oidc"
+	"sandlot/internal/server"
+)
+
+// signIn is how people sign in to this labd.
+type signIn struct {
+	singleUser bool
+	oidc       oidc.Config
+	secretFile string
+}
+
+func (s *signIn) flags(f *pflag.FlagSet) {
+	f.BoolVar(&s.singleUser, "single-user", false, "no logins: whoever is on this host is the administrator; needs a loopback address")
+	f.StringVar(&s.oidc.Issuer, "oidc-issuer", os.Getenv("LABD_OIDC_ISSUER"), "OpenID Connect provider that signs people in, like https://id.example.org (LABD_OIDC_ISSUER)")
+	f.StringVar(&s.oidc.ClientID, "oidc-client-id", os.Getenv("LABD_OIDC_CLIENT_ID"), "labd's client id there; its redirect is <labd>/auth/provider/callback (LABD_OIDC_CLIENT_ID)")
+	f.StringVar(&s.secretFile, "oidc-client-secret-file", os.Getenv("LABD_OIDC_CLIENT_SECRET_FILE"), "file with labd's client secret there (LABD_OIDC_CLIENT_SECRET_FILE)")
+	f.StringVar(&s.oidc.Name, "oidc-name", os.Getenv("LABD_OIDC_NAME"), "what people call the provider; default: its host (LABD_OIDC_NAME)")
+	f.StringSliceVar(&s.oidc.Allow, "oidc-allow", nil, "who may sign in there: verified addresses or @domains; default: everybody it knows")
+}
+
+// check refuses single-user mode where others could reach it.
+func (s *signIn) check(listen, public string) error {
+	if s.oidc.Issuer == "" && (s.oidc.ClientID != "" || s.secretFile != "" || len(s.oidc.Allow) > 0) {
+		return fmt.Errorf("cannot use --oidc-client-id, --oidc-client-secret-file or --oidc-allow without --oidc-issuer: write which provider")
+	}
+	if !s.singleUser {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || !isLoopback(host) {
+		return fmt.Errorf("cannot use --single-user with --listen %s: whoever reaches it would be the administrator; listen on 127.0.0.1, or leave --single-user out", listen)
+	}
+	if u, err := url.Parse(public); public != "" && (err != nil || !isLoopback(u.Hostname())) {
+		return fmt.Errorf("cannot use --single-user with --public-url %s: whoever reaches it would be the administrator; leave one of them out", public)
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+// provider is nil if none is configured.
+func (s *signIn) provider() (server.Provider, error) {
+	if s.oidc.Issuer == "" {
+		return nil, nil
+	}
+	if s.secretFile != "" {
+		secret, err := os.ReadFile(s.secretFile)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read --oidc-client-secret-file: %w", err)
+		}
+		s.oidc.ClientSecret = strings.TrimSpace(string(secret))
+	}
+	return oidc.New(s.oidc)
+}
+
+// tellFirst prints the link of the first administrator while nobody can sign
+// in.
+func (d *daemon) tellFirst(ctx context.Context, listening string) {
+	if d.singleUser {
+		d.log.Info("single-user mode: everybody on this host is the administrator")
+		return
+	}
+	token, err := d.accounts.First(ctx)
+	if err != nil {
+		d.log.Error("cannot make the link of the first administrator", "error", err)
+	}
+	if token == "" {
+		return
+	}
+	root := "http://" + listening
+	if d.public != "" {
+		root = d.public
+	}
+	d.log.Info("nobody has a password yet: make the first administrator at this address, good once within a day", "open", joinURL(root, token))
+}
