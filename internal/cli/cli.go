@@ -116,7 +116,7 @@ func (a *App) root() *cobra.Command {
 				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole(), a.machineJournal())),
 		group("manifest", "Check manifests and show what they would start", nil,
 			a.manifestValidate(), a.manifestPlan(), a.manifestSchema()),
-		a.ssh(), a.terminal(), a.search(), a.api(), a.version(),
+		a.ssh(), a.terminal(), a.sshProxy(), a.cp(), a.portForward(), a.expose(), a.search(), a.api(), a.version(),
 	)
 	a.finish(root)
 	return root

@@ -33,6 +33,7 @@ func (a *App) playgroundStart() *cobra.Command {
 	f.StringArrayVarP(&o.conditions, "init-condition", "i", nil, "choice as KEY=VALUE; repeatable")
 	f.BoolVar(&o.consent, "safety-disclaimer-consent", false, "start other people's playgrounds without asking")
 	f.BoolVar(&o.ssh, "ssh", false, "end in a shell on the machine")
+	f.BoolVar(&o.forwards, "with-port-forwards", false, "end in the playground's port forwards, until Ctrl-C")
 	f.StringVarP(&o.login.machine, "machine", "m", "", "machine for --ssh (default: the first)")
 	f.StringVarP(&o.login.user, "user", "u", "", "user for --ssh (default: the machine's default user)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the play's id alone")
@@ -58,6 +59,7 @@ func (a *App) playgroundStart() *cobra.Command {
 type startOptions struct {
 	file, backend, title             string
 	conditions                       []string
+	forwards                         bool
 	consent, ssh, quiet              bool
 	skipRunning, skipReady, skipInit bool
 	login                            login
@@ -140,6 +142,13 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 		a.say(o.quiet, "Open it:  %s", p.PageURL)
 	}
 	a.say(o.quiet, "Enter it: labctl ssh %s", p.ID)
+	if o.forwards {
+		saved, err := c.PortForwards(ctx, p.ID)
+		if err != nil || len(saved) == 0 {
+			return err
+		}
+		return a.forwardAll(ctx, c, p.ID, saved, o.quiet)
+	}
 	return nil
 }
 

@@ -165,3 +165,10 @@ func (l *Lab) Listening(ports ...int) {
 	defer l.mu.Unlock()
 	l.listening = ports
 }
+
+// PlayIDs are those of all plays, oldest first.
+func (l *Lab) PlayIDs() []play.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.order)
+}
