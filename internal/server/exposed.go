@@ -189,11 +189,14 @@ func localPath(to string) string {
 // request. If it returns neither, it has answered.
 func (s *Server) mayVisit(w http.ResponseWriter, r *http.Request, p api.Port) (bool, error) {
 	mine := false
-	if id, token, ok := r.BasicAuth(); ok {
-		if user, err := s.Auth.Authenticate(r.Context(), id, token); err == nil {
+	if r.Header.Get("Authorization") != "" {
+		if who, err := s.identify(r); err == nil {
 			r.Header.Del("Authorization") // the application's own passes
-			if mine, err = s.ownPort(&call{Request: r, caller: caller{user: user}}, p); err != nil {
-				return false, err
+			// A token is bounded by its scopes, of which none is for this.
+			if who.via == "session" {
+				if mine, err = s.ownPort(&call{Request: r, caller: who}, p); err != nil {
+					return false, err
+				}
 			}
 		}
 	}
@@ -210,7 +213,7 @@ func (s *Server) mayVisit(w http.ResponseWriter, r *http.Request, p api.Port) (b
 		http.Redirect(w, r, s.apiRoot(r)+"/exposed/"+p.ID+"/enter?"+url.Values{"to": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 		return false, nil
 	}
-	return false, api.Errorf(api.Unauthenticated, "this port is private: open it in a browser that is signed in, or by labctl expose port --open")
+	return false, api.Errorf(api.Unauthenticated, "this port is private: open it in a browser that is signed in, or by labctl expose port --link")
 }
 
 // sameOrigin refuses what a page of another origin sends with the cookie: what

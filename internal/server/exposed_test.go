@@ -20,6 +20,7 @@ import (
 
 	"sandlot/api"
 	"sandlot/internal/play"
+	"sandlot/internal/server"
 	"sandlot/internal/server/servertest"
 )
 
@@ -28,7 +29,10 @@ import (
 func visitor(l *servertest.Lab) *http.Client {
 	address := l.HTTP.Listener.Addr().String()
 	return &http.Client{
-		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
+			if strings.HasPrefix(to, "127.0.0.1:") {
+				address = to
+			}
 			return (&net.Dialer{}).DialContext(ctx, network, address)
 		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -516,5 +520,30 @@ func TestShellsAndForwardsOverHTTP(t *testing.T) {
 	}
 	if list := decode[[]api.PortForward](t, ask(t, l, "GET", base+"/port-forwards", "")); len(list) != 1 || list[0].Kind != "remote" {
 		t.Errorf("%+v", list)
+	}
+}
+
+// An access token opens the API, so no application may see it.
+func TestAccessTokensStayHere(t *testing.T) {
+	var lab *servertest.Lab
+	site := newSite(t, func(o *server.Options) {
+		lab = o.Plays.(*servertest.Lab)
+		o.Ports, o.Shells, o.Forwards, o.Visitors, o.Scanner = lab, lab, lab, lab.Gateway, lab.Gateway
+	})
+	id := lab.Add("", "m1")
+	lab.Ready(id)
+	p, err := lab.ExposePort(t.Context(), api.Me{}, id, api.Port{Number: application(t, echoHead), Access: api.AccessPublic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := site.people.NewToken(t.Context(), site.add(t, "ann"), api.CreateToken{Name: "t", Scope: []string{api.ScopePlaygroundRead}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]string{made.AccessToken: `auth=""`, "theirs": `auth="Bearer theirs"`} {
+		res, got := visit(t, lab, "GET", site.URL+"/", nil, "Host: "+p.ID+".localhost", "Authorization: Bearer "+token)
+		if res.StatusCode != 200 || !strings.Contains(got, want) {
+			t.Errorf("%s %s, want %s", res.Status, got, want)
+		}
 	}
 }
