@@ -32,6 +32,12 @@ type site struct {
 	admin  account.Credentials
 }
 
+// kept is accounts, and the store they are in.
+type kept struct {
+	*account.Accounts
+	store *store.Store
+}
+
 const password = "a long enough one"
 
 func newSite(t *testing.T, changes ...func(o *server.Options)) *site {
@@ -51,7 +57,7 @@ func newSite(t *testing.T, changes ...func(o *server.Options)) *site {
 		t.Fatal(err)
 	}
 	o := server.Options{
-		Auth: people, Accounts: people, Playgrounds: c, Plays: l, Lifecycle: l, Settings: l, Machines: l,
+		Auth: people, Accounts: kept{people, s}, Playgrounds: c, Plays: l, Lifecycle: l, Settings: l, Machines: l,
 		References: l, Gateway: l.Gateway, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, change := range changes {

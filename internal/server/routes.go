@@ -209,7 +209,7 @@ var routes = []route{
 
 	{"POST", "/api/plays/{id}/terminals", owner, openTerminal, nil,
 		about{"A program on a machine, through its agent", api.TerminalRequest{}, replies(api.Conn{}), nil}},
-	{"POST", "/api/plays/{id}/journals", user, openJournal, nil,
+	{"POST", "/api/plays/{id}/journals", owner, openJournal, nil,
 		about{"The systemd journal of a machine", api.JournalRequest{}, replies(api.Conn{}), nil}},
 	{"GET", "/journals/{token}", ticket, nil, serveJournal,
 		about{"The journal, as messages with stdout, stderr and at last eof", nil, nil, nil}},
