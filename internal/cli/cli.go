@@ -106,7 +106,7 @@ func (a *App) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.endpoint, "endpoint", "", "address of labd, like http://localhost:8484 (default: LABCTL_ENDPOINT, or as logged in)")
 	root.AddCommand(
 		group("auth", "Sign in and out", nil,
-			a.authLogin(), a.authLogout(), a.authWhoami()),
+			a.authLogin(), a.authLogout(), a.authWhoami(), a.authToken(), a.authSigninURL()),
 		group("playground", "Start, watch and end plays, and store playgrounds", []string{"playgrounds", "play", "pg", "p"},
 			a.playgroundStart(), a.playgroundList(), a.playgroundStatus(), a.playgroundMachines(),
 			a.playgroundStop(), a.playgroundRestart(), a.playgroundDestroy(), a.playgroundPersist(), a.playgroundLifetime(),

@@ -85,7 +85,7 @@ func TestExamplesAreCommands(t *testing.T) {
 func TestDataCommandsHaveFormats(t *testing.T) {
 	// These print an id or text of a file, or nothing.
 	plain := map[string]bool{
-		"auth login": true, "auth logout": true, "playground stop": true, "playground destroy": true, "playground persist": true,
+		"auth login": true, "auth logout": true, "auth token revoke": true, "auth signin-url": true, "playground stop": true, "playground destroy": true, "playground persist": true,
 		"playground lifetime": true, "playground wait": true, "playground remove": true, "playground machine reboot": true,
 		"playground machine stop": true, "playground machine restart": true, "playground machine console": true, "playground machine journal": true,
 		"ssh-proxy": true, "cp": true, "expose port": true, "expose shell": true, "expose remove": true, "port-forward": true,
