@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"sandlot/internal/host/image"
 	"sandlot/internal/host/kernel"
@@ -172,6 +177,26 @@ func (b *bench) base() (image.Base, error) {
 	return s.Base(b.ctx, imageName, version, nil)
 }
 
+// indexOf writes the store's index with one image only into the scratch folder.
+func (b *bench) indexOf(name string) error {
+	index, err := layout.ImageIndexFromPath(b.layout.Images())
+	if err != nil {
+		return err
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	m.Manifests = slices.DeleteFunc(m.Manifests, func(d v1.Descriptor) bool {
+		return d.Annotations["org.opencontainers.image.ref.name"] != name
+	})
+	body, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.work, "index.json"), body, 0o600)
+}
+
 // image is the way from an archive to a base volume, kernel modules and check
 // included, against unpacking the flattened archive and formatting it.
 func (b *bench) image() ([]figure, error) {
@@ -190,9 +215,13 @@ func (b *bench) image() ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The store is an OCI layout; in a tar file it is an OCI archive.
+	// The store is an OCI layout; in a tar file, with an index of one image, it
+	// is an OCI archive.
 	archive := filepath.Join(b.work, "archive.tar")
-	if _, err := b.command(nil, "tar", "-C", b.layout.Images(), "-cf", archive, "oci-layout", "index.json", "blobs"); err != nil {
+	if err := b.indexOf(imageName); err != nil {
+		return nil, err
+	}
+	if _, err := b.command(nil, "tar", "-cf", archive, "-C", b.layout.Images(), "oci-layout", "blobs", "-C", b.work, "index.json"); err != nil {
 		return nil, err
 	}
 	var ours, plain []time.Duration
