@@ -328,7 +328,7 @@ func TestKilledConversion(t *testing.T) {
 	for _, stage := range []string{"flatten", "format", "check"} {
 		opts := kernelOptions(t)
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledConversion$")
-		cmd.Env = append(os.Environ(), killStage+"="+stage, "DIRS="+strings.Join([]string{opts.Dir, opts.Bases, opts.Staging, source}, ":"))
+		cmd.Env = append(os.Environ(), killStage+"="+stage, "TMPDIR="+t.TempDir(), "DIRS="+strings.Join([]string{opts.Dir, opts.Bases, opts.Staging, source}, ":"))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
