@@ -212,17 +212,7 @@ func TestBoot(t *testing.T) {
 	if second := inspect(t, ctx, agent, public); second == first {
 		t.Errorf("the boot id is still %s", first)
 	}
-	if err := agent.Shutdown(ctx, "poweroff"); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-exited:
-		if err != nil {
-			t.Errorf("QEMU ended with %v", err)
-		}
-	case <-ctx.Done():
-		t.Error("the machine does not power off")
-	}
+	powerOff(t, ctx, agent, exited)
 }
 
 func run(t *testing.T, ctx context.Context, a *session.Agent, user string, args ...string) string {
