@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sandlot/api"
+	"sandlot/internal/labtest"
 	"sandlot/internal/server/servertest"
 )
 
@@ -73,23 +74,10 @@ func (s *shellOf) background(pattern string, args ...string) (match []string, en
 // greeter answers each connection with a line.
 func greeter(t *testing.T, text string) (port string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, text)
-			c.Close()
-		}
-	}()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
+	return labtest.Service(t, func(c net.Conn) {
+		fmt.Fprint(c, text)
+		c.Close()
+	})
 }
 
 func hear(t *testing.T, address string) string {

@@ -37,30 +37,25 @@ func (c *Control) exposable(ctx context.Context, user api.Me, id play.ID) (api.P
 // Ports lists the exposed ports of the user's play, oldest first, without
 // addresses: those are the server's.
 func (c *Control) Ports(ctx context.Context, user api.Me, id play.ID) ([]api.Port, error) {
-	rows, err := c.exposed(ctx, user, id, store.ExposedPort)
-	ports := []api.Port{}
-	for _, r := range rows {
-		ports = append(ports, wirePort(r))
-	}
-	return ports, err
+	return exposed(ctx, c, user, id, store.ExposedPort, wirePort)
 }
 
 // Shells is Ports for shells.
 func (c *Control) Shells(ctx context.Context, user api.Me, id play.ID) ([]api.Shell, error) {
-	rows, err := c.exposed(ctx, user, id, store.ExposedShell)
-	shells := []api.Shell{}
-	for _, r := range rows {
-		shells = append(shells, wireShell(r))
-	}
-	return shells, err
+	return exposed(ctx, c, user, id, store.ExposedShell, wireShell)
 }
 
-func (c *Control) exposed(ctx context.Context, user api.Me, id play.ID, kind string) ([]store.Exposed, error) {
+func exposed[T any](ctx context.Context, c *Control, user api.Me, id play.ID, kind string, wire func(store.Exposed) T) ([]T, error) {
+	list := []T{}
 	p, err := c.Get(ctx, user, id)
 	if err != nil || ended(p) {
-		return nil, err
+		return list, err
 	}
-	return c.opts.Store.ExposedOf(ctx, id, kind)
+	rows, err := c.opts.Store.ExposedOf(ctx, id, kind)
+	for _, r := range rows {
+		list = append(list, wire(r))
+	}
+	return list, err
 }
 
 // ExposePort exposes a port of the user's play, in any state but its end. The

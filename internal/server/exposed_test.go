@@ -19,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sandlot/api"
+	"sandlot/internal/labtest"
 	"sandlot/internal/play"
 	"sandlot/internal/server"
 	"sandlot/internal/server/servertest"
@@ -463,7 +464,7 @@ func TestApplicationsThatMisbehave(t *testing.T) {
 		"header forging": "HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			port := service(t, func(c net.Conn) {
+			port := labtest.Service(t, func(c net.Conn) {
 				defer c.Close()
 				_, _ = bufio.NewReader(c).ReadString('\n')
 				_, _ = io.WriteString(c, answer)
@@ -483,7 +484,7 @@ func TestScan(t *testing.T) {
 	plain := application(t, echoHead)
 	secure := httptest.NewTLSServer(http.HandlerFunc(echoHead))
 	defer secure.Close()
-	mail, _ := strconv.Atoi(service(t, func(c net.Conn) { _, _ = c.Write([]byte("220 hello\r\n")); c.Close() }))
+	mail, _ := strconv.Atoi(labtest.Service(t, func(c net.Conn) { _, _ = c.Write([]byte("220 hello\r\n")); c.Close() }))
 	l.Listening(plain, portOf(t, secure.URL), mail, plain, 22, 0, 70000)
 	got := decode[[]api.ScannedPort](t, ask(t, l, "POST", "/api/plays/"+string(id)+"/ports/scan?machine=m1", ""))
 	want := map[int]string{plain: "HTTP", portOf(t, secure.URL): "HTTPS"}

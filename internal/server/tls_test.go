@@ -23,6 +23,7 @@ import (
 
 	"sandlot/api"
 	"sandlot/internal/host/ca"
+	"sandlot/internal/labtest"
 	"sandlot/internal/server"
 	"sandlot/internal/server/servertest"
 )
@@ -84,7 +85,7 @@ func TestTunnelOverTLSTrustedThroughTheEnvironment(t *testing.T) {
 	_, port, _ := net.SplitHostPort(address)
 	id := l.Add("", "m1")
 	l.Ready(id)
-	echo := service(t, func(c net.Conn) { defer c.Close(); _, _ = io.Copy(c, c) })
+	echo := labtest.Service(t, func(c net.Conn) { defer c.Close(); _, _ = io.Copy(c, c) })
 	for _, root := range []string{"http://localhost:" + port, "https://localhost:" + port, "https://" + address} {
 		req, _ := http.NewRequest("POST", root+"/api/plays/"+string(id)+"/tunnels", strings.NewReader(`{}`))
 		req.SetBasicAuth(servertest.Session, servertest.Token)

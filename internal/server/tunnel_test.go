@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sandlot/api"
+	"sandlot/internal/labtest"
 	"sandlot/internal/play"
 	"sandlot/internal/server/servertest"
 )
@@ -53,33 +54,12 @@ func socket(t *testing.T, base, cookie, payload string) (*websocket.Conn, int) {
 	return ws, http.StatusSwitchingProtocols
 }
 
-// service answers one connection after another with serve.
-func service(t *testing.T, serve func(net.Conn)) (port string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(c)
-		}
-	}()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func TestTunnelForward(t *testing.T) {
 	l := servertest.New(t)
 	id := l.Add("", "m1")
 	l.Ready(id)
 	base, cookie := openTunnel(t, l, id)
-	echo := service(t, func(c net.Conn) { defer c.Close(); _, _ = io.Copy(c, c) })
+	echo := labtest.Service(t, func(c net.Conn) { defer c.Close(); _, _ = io.Copy(c, c) })
 
 	for _, payload := range []string{":" + echo, "127.0.0.1:" + echo, "dial:127.0.0.1:" + echo, " :" + echo + "\n"} {
 		ws, status := socket(t, base, cookie, payload)
@@ -96,7 +76,7 @@ func TestTunnelForward(t *testing.T) {
 	}
 
 	t.Run("the target's end closes the socket properly after the last byte", func(t *testing.T) {
-		hello := service(t, func(c net.Conn) { _, _ = c.Write([]byte("bye")); c.Close() })
+		hello := labtest.Service(t, func(c net.Conn) { _, _ = c.Write([]byte("bye")); c.Close() })
 		ws, _ := socket(t, base, cookie, ":"+hello)
 		if _, msg, err := ws.Read(t.Context()); err != nil || string(msg) != "bye" {
 			t.Fatalf("got %q, %v", msg, err)
@@ -107,7 +87,7 @@ func TestTunnelForward(t *testing.T) {
 	})
 	t.Run("a client that drops TCP ends the target's connection", func(t *testing.T) {
 		ended := make(chan struct{})
-		port := service(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c); close(ended) })
+		port := labtest.Service(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c); close(ended) })
 		ws, _ := socket(t, base, cookie, ":"+port)
 		ws.CloseNow()
 		<-ended
@@ -148,7 +128,7 @@ func TestTunnelRefusals(t *testing.T) {
 	l.Ready(other)
 	base, cookie := openTunnel(t, l, id)
 	_, foreign := openTunnel(t, l, other)
-	closed := service(t, func(net.Conn) {})
+	closed := labtest.Service(t, func(net.Conn) {})
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

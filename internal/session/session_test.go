@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sandlot/guest/wire"
+	"sandlot/internal/labtest"
 )
 
 func TestInfoAndPorts(t *testing.T) {
@@ -163,32 +164,13 @@ func TestExecEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func echoServer(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				b, _ := io.ReadAll(c) // until the other side's end of file
-				c.Write(append([]byte("you said "), b...))
-			}()
-		}
-	}()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func TestDial(t *testing.T) {
 	_, a := machine(t)
-	port := echoServer(t)
+	port := labtest.Service(t, func(c net.Conn) {
+		defer c.Close()
+		b, _ := io.ReadAll(c) // until the other side's end of file
+		_, _ = c.Write(append([]byte("you said "), b...))
+	})
 	big := strings.Repeat("abc", 200_000)
 	for _, address := range []string{"127.0.0.1:" + port, ":" + port} {
 		c, err := a.Dial(within(t), address)
