@@ -36,6 +36,18 @@ type Shell struct {
 	URL      string `json:"url"`
 }
 
+// ShellVisit is what a visitor of an exposed shell is told. Addition.
+type ShellVisit struct {
+	Machine string `json:"machine"`
+	User    string `json:"user"`
+	Access  string `json:"access"`
+}
+
+// OpenShell asks for a terminal of an exposed shell. Addition.
+type OpenShell struct {
+	TTY *TTY `json:"tty,omitempty"` // 80 by 24 without
+}
+
 // Protocols of a ScannedPort.
 const (
 	ProtocolHTTP  = "HTTP"

@@ -175,6 +175,20 @@ func (c *Control) ExposedShell(ctx context.Context, exposed string) (api.Shell, 
 	return wireShell(e), err
 }
 
+// PlayOfShell is the play that an exposed shell's visitors enter: for the
+// server, which has asked whether they may.
+func (c *Control) PlayOfShell(ctx context.Context, exposed string) (api.Play, error) {
+	e, err := c.exposedByID(ctx, exposed, store.ExposedShell)
+	if err != nil {
+		return api.Play{}, err
+	}
+	row, err := c.opts.Store.Play(ctx, e.Play)
+	if err != nil {
+		return api.Play{}, err
+	}
+	return c.view(row)
+}
+
 func (c *Control) exposedByID(ctx context.Context, exposed, kind string) (store.Exposed, error) {
 	missing := api.Errorf(api.NotFound, "nothing is exposed here: its play may have ended")
 	e, err := c.opts.Store.Exposed(ctx, exposed)

@@ -22,12 +22,13 @@ import (
 )
 
 // Exposed ports: requests to a port's own host name are carried to an
-// application inside the machine, by the agent's dial.
+// application inside the machine, by the agent's dial. Exposed shells are
+// entered in the same way.
 //
 //	private ─▶ Invite (the play's owner) ─code─▶ Admit ─cookie─▶ Visits ─▶ ServePort
 //	public  ─────────────────────────────────────────────────────────────▶ ServePort
 
-// PortCookie is the cookie that opens a private port, on that port's own host
+// PortCookie is the cookie that opens a private port or shell, on its own host
 // name only. No application sees it or can set it.
 const PortCookie = "sandlot-port"
 
@@ -44,13 +45,17 @@ const (
 
 // visits are the requests to exposed ports that are under way.
 type visits struct {
-	codes   *Tickets[string] // the id of the port
-	cookies *Tickets[string]
+	codes   *Tickets[visa]
+	cookies *Tickets[visa]
 
 	mu         sync.Mutex
 	open       map[play.ID]map[*visit]bool
 	transports map[play.ID]map[api.Port]*http.Transport
 }
+
+// visa lets into one exposed thing, as long as the login lasts that it was
+// given out to.
+type visa struct{ exposed, login string }
 
 type visit struct {
 	port   string
@@ -59,7 +64,7 @@ type visit struct {
 
 func newVisits() *visits {
 	return &visits{
-		codes: NewTickets[string](), cookies: NewTickets[string](),
+		codes: NewTickets[visa](), cookies: NewTickets[visa](),
 		open: map[play.ID]map[*visit]bool{}, transports: map[play.ID]map[api.Port]*http.Transport{},
 	}
 }
@@ -119,29 +124,41 @@ func (v *visits) enter(parent context.Context, id play.ID, port string) (ctx con
 	}, nil
 }
 
-// Invite returns a code that opens a private port once, within a minute. It is
-// for the play's owner.
-func (g *Gateway) Invite(p api.Port) (code string, err error) {
-	return g.visits.codes.Issue(play.ID(p.PlayID), p.ID, codeTTL)
+// Invite returns a code that opens an exposed port or shell once, within a
+// minute. It is for the play's owner; login names what they are signed in by,
+// for EndVisits.
+func (g *Gateway) Invite(id play.ID, exposed, login string) (code string, err error) {
+	return g.visits.codes.Issue(id, visa{exposed, login}, codeTTL)
 }
 
-// Admit trades a code for a cookie of that port.
-func (g *Gateway) Admit(p api.Port, code string) (cookie string, err error) {
-	port, id, ok := g.visits.codes.Take(code)
-	if !ok || port != p.ID || id != play.ID(p.PlayID) {
-		return "", api.Errorf(api.Unauthenticated, "this link was used already or is too old: open the port again")
+// Admit trades a code for a cookie of the same thing.
+func (g *Gateway) Admit(id play.ID, exposed, code string) (cookie string, err error) {
+	held, of, ok := g.visits.codes.Take(code)
+	if !ok || held.exposed != exposed || of != id {
+		return "", api.Errorf(api.Unauthenticated, "this link was used already or is too old: open the page again")
 	}
-	return g.visits.cookies.Issue(id, port, visitTTL)
+	return g.visits.cookies.Issue(id, held, visitTTL)
 }
 
-// Visits tells whether a cookie opens the port.
-func (g *Gateway) Visits(p api.Port, cookie string) bool {
-	port, id, ok := g.visits.cookies.Look(cookie)
-	return ok && port == p.ID && id == play.ID(p.PlayID)
+// Visits tells whether a cookie opens it.
+func (g *Gateway) Visits(id play.ID, exposed, cookie string) bool {
+	held, of, ok := g.visits.cookies.Look(cookie)
+	return ok && held.exposed == exposed && of == id
 }
 
-// ClosePort ends what is under way to a port that is exposed no more.
-func (g *Gateway) ClosePort(id play.ID, port string) { g.visits.end(id, port) }
+// EndVisits ends the codes and cookies that a login was given; "" is none.
+func (g *Gateway) EndVisits(login string) {
+	if login == "" {
+		return
+	}
+	theirs := func(v visa) bool { return v.login == login }
+	g.visits.codes.Drop(theirs)
+	g.visits.cookies.Drop(theirs)
+}
+
+// CloseExposed ends what is under way to a port or shell that is exposed no
+// more.
+func (g *Gateway) CloseExposed(id play.ID, exposed string) { g.visits.end(id, exposed) }
 
 // ServePort carries one request to the application and answers it: also when
 // the machine does not answer, with refuse. front is the root of the port's

@@ -21,6 +21,8 @@ const terminalTTL = 2 * time.Minute
 type terminal struct {
 	machine string
 	exec    wire.Exec
+	// shell is the id of the exposed shell that it belongs to; "" is none.
+	shell string
 }
 
 // runByShell runs $0 by the user's own shell, as sshd does.
@@ -29,6 +31,16 @@ const runByShell = `exec "${SHELL:-/bin/sh}" -c "$0"`
 // OpenTerminal waits until the machine's agent answers and returns a token
 // that starts the program, once. It holds the caller like OpenTunnel.
 func (g *Gateway) OpenTerminal(ctx context.Context, p api.Play, req api.TerminalRequest) (token string, err error) {
+	return g.openTerminal(ctx, p, req, "")
+}
+
+// OpenShell is OpenTerminal for a visitor of an exposed shell, whose machine
+// and user are fixed. The token opens ServeShell of the same shell alone.
+func (g *Gateway) OpenShell(ctx context.Context, p api.Play, shell api.Shell, tty *api.TTY) (token string, err error) {
+	return g.openTerminal(ctx, p, api.TerminalRequest{Machine: shell.Machine, User: shell.User, TTY: tty}, shell.ID)
+}
+
+func (g *Gateway) openTerminal(ctx context.Context, p api.Play, req api.TerminalRequest, shell string) (token string, err error) {
 	machine, err := machineOf(p, req.Machine)
 	if err != nil {
 		return "", err
@@ -50,14 +62,29 @@ func (g *Gateway) OpenTerminal(ctx context.Context, p api.Play, req api.Terminal
 	if err := g.await(ctx, id, machine.Name, play.ConditionBoot); err != nil {
 		return "", err
 	}
-	return g.terminals.Issue(id, terminal{machine: machine.Name, exec: exec}, terminalTTL)
+	return g.terminals.Issue(id, terminal{machine: machine.Name, exec: exec, shell: shell}, terminalTTL)
 }
 
 // ServeTerminal starts the program of a token and carries its frames. An
 // error means that nothing was answered yet.
 func (g *Gateway) ServeTerminal(w http.ResponseWriter, r *http.Request, token string) error {
+	return g.serveTerminal(w, r, token, "")
+}
+
+// ServeShell is ServeTerminal for a token of OpenShell; it ends with
+// CloseExposed.
+func (g *Gateway) ServeShell(w http.ResponseWriter, r *http.Request, shell api.Shell, token string) error {
+	ctx, leave, err := g.visits.enter(r.Context(), play.ID(shell.PlayID), shell.ID)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return g.serveTerminal(w, r.WithContext(ctx), token, shell.ID)
+}
+
+func (g *Gateway) serveTerminal(w http.ResponseWriter, r *http.Request, token, shell string) error {
 	term, id, ok := g.terminals.Take(token)
-	if !ok {
+	if !ok || term.shell != shell {
 		return api.Errorf(api.Unauthenticated, "this terminal link is used up or not valid: open the terminal again")
 	}
 	ctx, leave, err := g.enter(r.Context(), id)

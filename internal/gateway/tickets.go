@@ -99,6 +99,19 @@ func (t *Tickets[T]) Revoke(id play.ID) {
 	delete(t.plays, id)
 }
 
+// Drop ends the tickets whose value matches.
+func (t *Tickets[T]) Drop(match func(T) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, held := range t.plays {
+		for key, one := range held {
+			if match(one.value) {
+				delete(held, key)
+			}
+		}
+	}
+}
+
 func (t *Tickets[T]) sweep(now time.Time) {
 	for id, held := range t.plays {
 		for key, other := range held {

@@ -48,6 +48,7 @@ func pollSession(s *Server, c *call) (any, error) {
 }
 
 func endSession(s *Server, c *call) (any, error) {
+	s.Visitors.EndVisits(loginOf(c.user, c.PathValue("id")))
 	return struct{}{}, s.Auth.EndSession(c.Context(), c.user, c.PathValue("id"))
 }
 

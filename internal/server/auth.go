@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"net/http"
 	"strings"
@@ -86,7 +88,24 @@ type caller struct {
 	scopes []string
 	// cookie of a browser.
 	cookie string
+	// session of a client.
+	session string
 }
+
+// login names what somebody is signed in by, to end what they were given with
+// it; "" for what does not end.
+func (c caller) login() string {
+	switch {
+	case c.cookie != "":
+		sum := sha256.Sum256([]byte(c.cookie))
+		return "browser " + hex.EncodeToString(sum[:])
+	case c.session != "":
+		return loginOf(c.user, c.session)
+	}
+	return ""
+}
+
+func loginOf(user api.Me, session string) string { return "session " + user.ID + " " + session }
 
 // Names of the browser session's cookie. The second can be set by nobody but
 // this very host over TLS: not by pages of machines on hosts below it.
@@ -107,7 +126,7 @@ func (s *Server) identify(r *http.Request) (caller, error) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		if id, token, ok := r.BasicAuth(); ok {
 			user, err := s.Auth.Authenticate(ctx, id, token)
-			return caller{user: user, via: "session"}, err
+			return caller{user: user, via: "session", session: id}, err
 		}
 		scheme, token, _ := strings.Cut(header, " ")
 		if s.Accounts == nil || !strings.EqualFold(scheme, "Bearer") {

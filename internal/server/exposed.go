@@ -17,6 +17,17 @@ import (
 // enterPath is the one path of an exposed port's host name that is labd's.
 const enterPath = "/.sandlot/enter"
 
+// exposure is what is exposed at one host name: a port or a shell.
+type exposure struct {
+	id     string
+	play   play.ID
+	access string
+	port   *api.Port
+	shell  *api.Shell
+}
+
+var errNothingExposed = api.Errorf(api.NotFound, "nothing is exposed here: its play may have ended")
+
 // domain is the name, and the port if it has one of its own, below which
 // exposed things live.
 func (s *Server) domain() (host, port string) {
@@ -118,7 +129,7 @@ func (s *Server) serveExposed(w http.ResponseWriter, r *http.Request, id string)
 		defer done()
 		r = socket
 	}
-	p, err := s.exposedPort(r, id)
+	x, err := s.exposure(r, id)
 	if err == nil && r.Method == http.MethodConnect {
 		err = api.Errorf(api.Invalid, "an exposed port is no proxy: use labctl port-forward")
 	}
@@ -127,38 +138,44 @@ func (s *Server) serveExposed(w http.ResponseWriter, r *http.Request, id string)
 		return
 	}
 	if r.URL.Path == enterPath {
-		s.enter(w, r, p)
+		s.enter(w, r, x)
 		return
 	}
-	allowed, err := s.mayVisit(w, r, p)
+	allowed, err := s.mayVisit(w, r, x)
+	if err == nil && allowed && x.shell != nil {
+		err = s.serveShell(w, r, *x.shell)
+	}
 	if err != nil {
 		s.refuseVisitor(w, r, err)
 		return
 	}
-	if allowed {
-		s.Visitors.ServePort(w, r, p, s.front(r, id), s.refuseVisitor)
+	if allowed && x.port != nil {
+		s.Visitors.ServePort(w, r, *x.port, s.front(r, id), s.refuseVisitor)
 	}
 }
 
-func (s *Server) exposedPort(r *http.Request, id string) (api.Port, error) {
+// exposure finds what is exposed under an id.
+func (s *Server) exposure(r *http.Request, id string) (exposure, error) {
 	// Ids look like those of plays.
 	if _, err := play.ParseID(id); err != nil {
-		return api.Port{}, api.Errorf(api.NotFound, "nothing is exposed here: its play may have ended")
+		return exposure{}, errNothingExposed
 	}
 	p, err := s.Ports.ExposedPort(r.Context(), id)
-	var refusal *api.Error
-	if errors.As(err, &refusal) && refusal.Kind == api.NotFound {
-		if _, shell := s.Shells.ExposedShell(r.Context(), id); shell == nil {
-			err = api.Errorf(api.Unsupported, "this is an exposed shell, and this labd has no page for it yet: use labctl terminal")
-		}
+	if err == nil {
+		return exposure{id: id, play: play.ID(p.PlayID), access: p.Access, port: &p}, nil
 	}
-	return p, err
+	var refusal *api.Error
+	if !errors.As(err, &refusal) || refusal.Kind != api.NotFound {
+		return exposure{}, err
+	}
+	shell, err := s.Shells.ExposedShell(r.Context(), id)
+	return exposure{id: id, play: play.ID(shell.PlayID), access: shell.Access, shell: &shell}, err
 }
 
-// enter trades a code for the cookie of a private port, and goes on to a path
-// of the same host.
-func (s *Server) enter(w http.ResponseWriter, r *http.Request, p api.Port) {
-	cookie, err := s.Visitors.Admit(p, r.URL.Query().Get("code"))
+// enter trades a code for the cookie of a private port or shell, and goes on to
+// a path of the same host.
+func (s *Server) enter(w http.ResponseWriter, r *http.Request, x exposure) {
+	cookie, err := s.Visitors.Admit(x.play, x.id, r.URL.Query().Get("code"))
 	if err != nil {
 		s.refuseVisitor(w, r, err)
 		return
@@ -171,7 +188,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, p api.Port) {
 	http.SetCookie(w, c)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, r, s.front(r, p.ID)+localPath(r.URL.Query().Get("to")), http.StatusSeeOther)
+	http.Redirect(w, r, s.front(r, x.id)+localPath(r.URL.Query().Get("to")), http.StatusSeeOther)
 }
 
 // localPath keeps a path with its query, and turns everything that could lead
@@ -185,35 +202,35 @@ func localPath(to string) string {
 	return u.RequestURI()
 }
 
-// mayVisit guards private ports, and takes credentials of ours out of the
+// mayVisit guards what is private, and takes credentials of ours out of the
 // request. If it returns neither, it has answered.
-func (s *Server) mayVisit(w http.ResponseWriter, r *http.Request, p api.Port) (bool, error) {
+func (s *Server) mayVisit(w http.ResponseWriter, r *http.Request, x exposure) (bool, error) {
 	mine := false
 	if r.Header.Get("Authorization") != "" {
 		if who, err := s.identify(r); err == nil {
 			r.Header.Del("Authorization") // the application's own passes
 			// A token is bounded by its scopes, of which none is for this.
 			if who.via == "session" {
-				if mine, err = s.ownPort(&call{Request: r, caller: who}, p); err != nil {
+				if mine, err = s.mayUse(&call{Request: r, caller: who}, x.play); err != nil {
 					return false, err
 				}
 			}
 		}
 	}
-	if p.Access == api.AccessPublic || mine {
+	if x.access == api.AccessPublic || mine {
 		return true, nil
 	}
 	for _, c := range r.CookiesNamed(gateway.PortCookie) {
-		if s.Visitors.Visits(p, c.Value) {
+		if s.Visitors.Visits(x.play, x.id, c.Value) {
 			return true, sameOrigin(r)
 		}
 	}
 	if r.Method == http.MethodGet && r.Header.Get("Upgrade") == "" && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.apiRoot(r)+"/exposed/"+p.ID+"/enter?"+url.Values{"to": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+		http.Redirect(w, r, s.apiRoot(r)+"/exposed/"+x.id+"/enter?"+url.Values{"to": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 		return false, nil
 	}
-	return false, api.Errorf(api.Unauthenticated, "this port is private: open it in a browser that is signed in, or by labctl expose port --link")
+	return false, api.Errorf(api.Unauthenticated, "this is private: open it in a browser that is signed in, or a port by labctl expose port --link")
 }
 
 // sameOrigin refuses what a page of another origin sends with the cookie: what
@@ -226,12 +243,12 @@ func sameOrigin(r *http.Request) error {
 	if u, err := url.Parse(origin); err == nil && strings.EqualFold(u.Host, r.Host) {
 		return nil
 	}
-	return api.Errorf(api.Forbidden, "this port is private, and a page of another origin may not send this")
+	return api.Errorf(api.Forbidden, "a page of another origin may not send this")
 }
 
-// ownPort tells whether the user may use the play that a port belongs to.
-func (s *Server) ownPort(c *call, p api.Port) (bool, error) {
-	_, err := s.Plays.Get(c.Context(), c.user, play.ID(p.PlayID))
+// mayUse tells whether the caller may use a play.
+func (s *Server) mayUse(c *call, id play.ID) (bool, error) {
+	_, err := s.Plays.Get(c.Context(), c.user, id)
 	var refusal *api.Error
 	if errors.As(err, &refusal) {
 		return false, nil

@@ -505,7 +505,7 @@ func TestShellsAndForwardsOverHTTP(t *testing.T) {
 	if list := decode[[]api.Shell](t, ask(t, l, "GET", base+"/shells", "")); len(list) != 1 || list[0] != shell || shell.URL == "" || shell.User != "laborant" {
 		t.Errorf("%+v, %+v", list, shell)
 	}
-	if res, got := visit(t, l, "GET", shell.URL, nil); res.StatusCode != 501 || !strings.Contains(got, "no page for it yet") {
+	if res, got := visit(t, l, "GET", shell.URL, nil); res.StatusCode != 501 || !strings.Contains(got, "no page for shells") {
 		t.Errorf("its page: %s %s", res.Status, got)
 	}
 	for _, f := range []api.PortForward{{Kind: "local", Machine: "m1", LocalPort: 8080, RemotePort: 80}, {Kind: "remote", Machine: "m1", RemoteHost: "0.0.0.0", RemotePort: 9000, LocalPort: 4000}} {
@@ -529,7 +529,6 @@ func TestAccessTokensStayHere(t *testing.T) {
 	var lab *servertest.Lab
 	site := newSite(t, func(o *server.Options) {
 		lab = o.Plays.(*servertest.Lab)
-		o.Ports, o.Shells, o.Forwards, o.Visitors, o.Scanner = lab, lab, lab, lab.Gateway, lab.Gateway
 	})
 	id := lab.Add("", "m1")
 	lab.Ready(id)

@@ -148,13 +148,19 @@ func seeOther(w http.ResponseWriter, c *call, path string) error {
 // entered gives a browser its new session, ends the one it had, and goes on.
 func (s *Server) entered(w http.ResponseWriter, c *call, who api.Me, via, action, cookie, next string) error {
 	if c.cookie != "" {
-		if err := s.Accounts.SignOut(c.Context(), c.cookie); err != nil {
+		if err := s.signOut(c); err != nil {
 			return err
 		}
 	}
 	s.record(c.Request, caller{user: who, via: via}, action, "", nil)
 	s.setCookie(w, c.Request, cookie)
 	return seeOther(w, c, afterLogin(next))
+}
+
+// signOut ends a browser's session, and its way into exposed things.
+func (s *Server) signOut(c *call) error {
+	s.Visitors.EndVisits(c.login())
+	return s.Accounts.SignOut(c.Context(), c.cookie)
 }
 
 func loginPage(s *Server, w http.ResponseWriter, c *call) error {
@@ -193,7 +199,7 @@ func logout(s *Server, w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if c.cookie != "" {
-		if err := s.Accounts.SignOut(c.Context(), c.cookie); err != nil {
+		if err := s.signOut(c); err != nil {
 			return err
 		}
 		s.record(c.Request, c.caller, "sign out", "", nil)

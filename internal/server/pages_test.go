@@ -58,7 +58,8 @@ func newSite(t *testing.T, changes ...func(o *server.Options)) *site {
 	}
 	o := server.Options{
 		Auth: people, Accounts: kept{people, s}, Playgrounds: c, Plays: l, Lifecycle: l, Settings: l, Machines: l,
-		References: l, Gateway: l.Gateway, Log: slog.New(slog.DiscardHandler),
+		References: l, Gateway: l.Gateway, Ports: l, Shells: l, Forwards: l, Visitors: l.Gateway, Scanner: l.Gateway,
+		Log: slog.New(slog.DiscardHandler),
 	}
 	for _, change := range changes {
 		change(&o)

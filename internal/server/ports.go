@@ -45,7 +45,7 @@ func removePort(s *Server, c *call) (any, error) {
 	if err := s.Ports.RemovePort(c.Context(), c.user, id, c.PathValue("port")); err != nil {
 		return nil, err
 	}
-	s.Visitors.ClosePort(id, c.PathValue("port"))
+	s.Visitors.CloseExposed(id, c.PathValue("port"))
 	return struct{}{}, nil
 }
 
@@ -64,7 +64,7 @@ func linkPort(s *Server, c *call) (any, error) {
 		if p.ID != c.PathValue("port") {
 			continue
 		}
-		code, err := s.Visitors.Invite(p)
+		code, err := s.Visitors.Invite(id, p.ID, c.login())
 		if err != nil {
 			return nil, err
 		}
@@ -73,28 +73,29 @@ func linkPort(s *Server, c *call) (any, error) {
 	return nil, api.Errorf(api.NotFound, "play %s exposes no port %q", id, c.PathValue("port"))
 }
 
-// enterPort hands a signed-in browser over to a private port's own host name:
-// a code that is good once, since cookies of here must not be seen there.
+// enterPort hands a signed-in browser over to a private port's, or shell's, own
+// host name: a code that is good once, since cookies of here must not be seen
+// there.
 func enterPort(s *Server, w http.ResponseWriter, c *call) error {
-	p, err := s.Ports.ExposedPort(c.Context(), c.PathValue("port"))
+	x, err := s.exposure(c.Request, c.PathValue("port"))
 	if err != nil {
 		return err
 	}
-	mine, err := s.ownPort(c, p)
+	mine, err := s.mayUse(c, x.play)
 	if err != nil {
 		return err
 	}
 	if !mine {
-		return api.Errorf(api.NotFound, "nothing is exposed here: its play may have ended")
+		return errNothingExposed
 	}
-	code, err := s.Visitors.Invite(p)
+	code, err := s.Visitors.Invite(x.play, x.id, c.login())
 	if err != nil {
 		return err
 	}
 	to := url.Values{"code": {code}, "to": {localPath(c.URL.Query().Get("to"))}}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, c.Request, s.front(c.Request, p.ID)+enterPath+"?"+to.Encode(), http.StatusSeeOther)
+	http.Redirect(w, c.Request, s.front(c.Request, x.id)+enterPath+"?"+to.Encode(), http.StatusSeeOther)
 	return nil
 }
 
@@ -140,7 +141,11 @@ func removeShell(s *Server, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, s.Shells.RemoveShell(c.Context(), c.user, id, c.PathValue("shell"))
+	if err := s.Shells.RemoveShell(c.Context(), c.user, id, c.PathValue("shell")); err != nil {
+		return nil, err
+	}
+	s.Visitors.CloseExposed(id, c.PathValue("shell"))
+	return struct{}{}, nil
 }
 
 func listForwards(s *Server, c *call) (any, error) {

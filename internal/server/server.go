@@ -140,6 +140,8 @@ type Shells interface {
 	ExposeShell(ctx context.Context, user api.Me, id play.ID, req api.Shell) (api.Shell, error)
 	RemoveShell(ctx context.Context, user api.Me, id play.ID, shell string) error
 	ExposedShell(ctx context.Context, shell string) (api.Shell, error)
+	// PlayOfShell is what a visitor's terminal is opened in.
+	PlayOfShell(ctx context.Context, shell string) (api.Play, error)
 }
 
 // Forwards is the list of port forwards that clients save with a play.
@@ -151,13 +153,16 @@ type Forwards interface {
 	RemovePortForward(ctx context.Context, user api.Me, id play.ID, index int) error
 }
 
-// Visitors carries requests to exposed ports; see internal/gateway.
+// Visitors carries requests to exposed ports and shells; see internal/gateway.
 type Visitors interface {
-	Invite(p api.Port) (code string, err error)
-	Admit(p api.Port, code string) (cookie string, err error)
-	Visits(p api.Port, cookie string) bool
+	Invite(id play.ID, exposed, login string) (code string, err error)
+	Admit(id play.ID, exposed, code string) (cookie string, err error)
+	Visits(id play.ID, exposed, cookie string) bool
+	EndVisits(login string)
 	ServePort(w http.ResponseWriter, r *http.Request, p api.Port, front string, refuse func(http.ResponseWriter, *http.Request, error))
-	ClosePort(id play.ID, port string)
+	OpenShell(ctx context.Context, p api.Play, shell api.Shell, tty *api.TTY) (token string, err error)
+	ServeShell(w http.ResponseWriter, r *http.Request, shell api.Shell, token string) error
+	CloseExposed(id play.ID, exposed string)
 }
 
 // Scanner finds what may be worth exposing; see internal/gateway.
@@ -196,6 +201,9 @@ type Options struct {
 	// Domain is where exposed things live, as <id>.Domain; it may have a port,
 	// else they have that of the API. Default: localhost.
 	Domain string
+	// ShellPage serves the pages of exposed shells, on their own host names, to
+	// whoever may see them; it finds the rest below /.sandlot/. May be nil.
+	ShellPage http.Handler
 	// Log gets a line for each request, and labd's own faults; nil means
 	// slog.Default(). LogHandler makes it name requests.
 	Log *slog.Logger

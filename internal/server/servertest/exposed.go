@@ -100,6 +100,9 @@ func (l *Lab) ExposeShell(ctx context.Context, me api.Me, id play.ID, req api.Sh
 	req.PlayID = string(id)
 	l.exposedIDs++
 	req.ID = fmt.Sprintf("%024x", l.exposedIDs)
+	if req.Access == "" {
+		req.Access = api.AccessPrivate
+	}
 	if req.Machine == "" {
 		req.Machine = l.plays[id].Machines[0].Name
 	}
@@ -128,6 +131,15 @@ func (l *Lab) ExposedShell(_ context.Context, shell string) (api.Shell, error) {
 		}
 	}
 	return api.Shell{}, api.Errorf(api.NotFound, "nothing is exposed here")
+}
+
+// PlayOfShell finds its play.
+func (l *Lab) PlayOfShell(ctx context.Context, shell string) (api.Play, error) {
+	s, err := l.ExposedShell(ctx, shell)
+	if err != nil {
+		return api.Play{}, err
+	}
+	return l.Get(ctx, api.Me{}, play.ID(s.PlayID))
 }
 
 // PortForwards are what was saved.
