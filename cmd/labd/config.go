@@ -40,6 +40,10 @@ var checks = map[string]func(value string) (mend string, ok bool){
 	"accel":          oneOf("auto", "kvm", "tcg"),
 	"log-level":      oneOf("debug", "info", "warn", "error"),
 	"log-format":     oneOf("text", "json"),
+	"trusted-proxy": func(v string) (string, bool) {
+		_, err := proxyNetwork(v)
+		return "write an address or a network, like 127.0.0.1 or 10.0.0.0/8", err == nil
+	},
 	"pool-size":      isSize,
 	"registry-size":  isSize,
 	"machine-memory": isMemory,

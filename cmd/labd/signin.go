@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -19,10 +20,13 @@ type signIn struct {
 	singleUser bool
 	oidc       oidc.Config
 	secretFile string
+	// proxies are addresses and networks.
+	proxies []string
 }
 
 func (s *signIn) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.singleUser, "single-user", false, "no logins: whoever is on this host is the administrator; needs a loopback address")
+	f.StringSliceVar(&s.proxies, "trusted-proxy", nil, "address or network of a proxy in front of labd, whose X-Forwarded-For is believed (repeatable)")
 	f.StringVar(&s.oidc.Issuer, "oidc-issuer", os.Getenv("LABD_OIDC_ISSUER"), "OpenID Connect provider that signs people in, like https://id.example.org (LABD_OIDC_ISSUER)")
 	f.StringVar(&s.oidc.ClientID, "oidc-client-id", os.Getenv("LABD_OIDC_CLIENT_ID"), "labd's client id there; its redirect is <labd>/auth/provider/callback (LABD_OIDC_CLIENT_ID)")
 	f.StringVar(&s.secretFile, "oidc-client-secret-file", os.Getenv("LABD_OIDC_CLIENT_SECRET_FILE"), "file with labd's client secret there (LABD_OIDC_CLIENT_SECRET_FILE)")
@@ -32,6 +36,11 @@ func (s *signIn) flags(f *pflag.FlagSet) {
 
 // check refuses single-user mode where others could reach it.
 func (s *signIn) check(listen, public string) error {
+	for _, v := range s.proxies {
+		if _, err := proxyNetwork(v); err != nil {
+			return fmt.Errorf("cannot use --trusted-proxy %q: write an address or a network, like 127.0.0.1 or 10.0.0.0/8", v)
+		}
+	}
 	if s.oidc.Issuer == "" && (s.oidc.ClientID != "" || s.secretFile != "" || len(s.oidc.Allow) > 0) {
 		return fmt.Errorf("cannot use --oidc-client-id, --oidc-client-secret-file or --oidc-allow without --oidc-issuer: write which provider")
 	}
@@ -46,6 +55,26 @@ func (s *signIn) check(listen, public string) error {
 		return fmt.Errorf("cannot use --single-user with --public-url %s: whoever reaches it would be the administrator; leave one of them out", public)
 	}
 	return nil
+}
+
+// trustedProxies are what --trusted-proxy says, once its values are checked.
+func (s *signIn) trustedProxies() []netip.Prefix {
+	var list []netip.Prefix
+	for _, v := range s.proxies {
+		if p, err := proxyNetwork(v); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// proxyNetwork reads an address or a network.
+func proxyNetwork(v string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(v); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(v)
+	return p.Masked(), err
 }
 
 func isLoopback(host string) bool {

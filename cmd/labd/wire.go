@@ -160,7 +160,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		return d, err
 	}
 	d.server = server.New(server.Options{
-		Accounts: d.accounts, Provider: provider, SingleUser: s.singleUser,
+		Accounts: d.accounts, Provider: provider, SingleUser: s.singleUser, TrustedProxies: s.trustedProxies(),
 		Auth: d.accounts, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
 		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
 		PublicURL: s.public, Domain: s.domain, Log: s.log, Registry: figures, Recovered: d.recovered,

@@ -172,6 +172,10 @@ func (g *Gateway) ServePort(w http.ResponseWriter, r *http.Request, p api.Port, 
 		return
 	}
 	defer leave()
+	if p.PathRewrite != "" && climbs(r.URL) {
+		refuse(w, r, api.Errorf(api.Invalid, "this path leads above the one that is exposed: leave out its .. parts"))
+		return
+	}
 	root, err := url.Parse(front)
 	if err != nil {
 		refuse(w, r, err)
@@ -288,6 +292,13 @@ func rewritePath(u *url.URL, prefix string) {
 	if before.RawQuery != "" {
 		u.RawQuery = strings.TrimSuffix(before.RawQuery+"&"+u.RawQuery, "&")
 	}
+}
+
+// climbs tells whether a path has a part that leads upwards, plain or as an
+// application could understand it: browsers send none.
+func climbs(u *url.URL) bool {
+	parts := strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' || r == '\\' })
+	return slices.Contains(parts, "..")
 }
 
 // ours tells the names of labd's own cookies.

@@ -75,8 +75,10 @@ type Gateway struct {
 	// MinHold is the least time before they answer "not yet": clients take a
 	// quicker answer for a broken connection (docs/api.md).
 	Hold, MinHold time.Duration
-	// PingEvery keeps idle sockets alive through proxies.
-	PingEvery time.Duration
+	// PingEvery keeps idle sockets alive through proxies; after MaxSilence
+	// pings without an answer a socket is dropped.
+	PingEvery  time.Duration
+	MaxSilence int
 	// PendingFor is how long a connection made inside waits to be fetched.
 	PendingFor time.Duration
 	// DialTimeout bounds one Dial, Listen or Exec.
@@ -104,6 +106,7 @@ func New(machines Machines) *Gateway {
 		Hold:        55 * time.Second,
 		MinHold:     10 * time.Second,
 		PingEvery:   30 * time.Second,
+		MaxSilence:  20, // ten minutes
 		PendingFor:  15 * time.Second,
 		DialTimeout: 15 * time.Second,
 		terminals:   NewTickets[terminal](),

@@ -94,7 +94,7 @@ func (g *Gateway) ServeJournal(w http.ResponseWriter, r *http.Request, token str
 	}
 	defer ws.CloseNow()
 	gone := ws.CloseRead(context.WithoutCancel(ctx))
-	defer g.keepAlive(ctx, ws)()
+	defer g.keepAlive(ctx, ws, nil)()
 	defer context.AfterFunc(gone, func() { stream.Close() })()
 	defer context.AfterFunc(ctx, func() {
 		stream.Close()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -80,15 +81,17 @@ func (g *Gateway) serveConn(ctx context.Context, w http.ResponseWriter, r *http.
 	}
 	ws.SetReadLimit(-1) // messages are streamed, never held whole
 	defer ws.CloseNow()
-	defer g.keepAlive(ctx, ws)()
-	pipe(ctx, ws, conn)
+	var held atomic.Bool
+	defer g.keepAlive(ctx, ws, &held)()
+	pipe(ctx, ws, conn, &held)
 	return nil
 }
 
 // pipe copies between a WebSocket and a connection. When the connection ends,
 // the WebSocket is closed properly after the last byte (the protocol has no
-// half-close); when the WebSocket ends, so does the connection.
-func pipe(ctx context.Context, ws *websocket.Conn, conn net.Conn) {
+// half-close); when the WebSocket ends, so does the connection. held is set
+// while the connection takes no more.
+func pipe(ctx context.Context, ws *websocket.Conn, conn net.Conn, held *atomic.Bool) {
 	// Reads and writes get a context of their own: ending one by context
 	// breaks the WebSocket without a close frame, and clients crash on that.
 	io_ := context.WithoutCancel(ctx)
@@ -105,7 +108,10 @@ func pipe(ctx context.Context, ws *websocket.Conn, conn net.Conn) {
 				ws.Close(websocket.StatusUnsupportedData, "tunnels carry binary messages")
 				return
 			}
-			if _, err := io.Copy(dst, msg); err != nil {
+			held.Store(true)
+			_, err = io.Copy(dst, msg)
+			held.Store(false)
+			if err != nil {
 				// The target takes no more but may still be sending.
 				dst = io.Discard
 				if _, err := io.Copy(dst, msg); err != nil {
@@ -151,7 +157,7 @@ func (g *Gateway) serveListen(ctx context.Context, w http.ResponseWriter, r *htt
 		return nil
 	}
 	defer ws.CloseNow()
-	defer g.keepAlive(ctx, ws)()
+	defer g.keepAlive(ctx, ws, nil)()
 
 	gone := ws.CloseRead(context.WithoutCancel(ctx))
 	var announced []string
@@ -197,34 +203,44 @@ func (g *Gateway) serveListen(ctx context.Context, w http.ResponseWriter, r *htt
 	return nil
 }
 
-// keepAlive pings until the returned function is called. A pong that never
-// comes is no reason to close: a peer that does not read just now is busy, and
-// TCP finds the dead ones.
-func (g *Gateway) keepAlive(ctx context.Context, ws *websocket.Conn) (stop func()) {
+// keepAlive pings until the returned function is called, and drops a WebSocket
+// whose peer has answered none of MaxSilence pings: a computer that went to
+// sleep, or a program that stands still. A peer that does not read just now is
+// no such one: it gets those minutes. Nor is one whose data waits for the
+// machine (held): its answer stands behind that data.
+func (g *Gateway) keepAlive(ctx context.Context, ws *websocket.Conn, held *atomic.Bool) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		tick := time.NewTicker(g.PingEvery)
 		defer tick.Stop()
-		for {
+		for silence := 0; silence < g.MaxSilence; {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if ping(ws, g.PingEvery) != nil {
-					return
-				}
+			}
+			answered, err := ping(ws, g.PingEvery)
+			switch {
+			case err != nil:
+				return
+			case answered || held != nil && held.Load():
+				silence = 0
+			default:
+				silence++
 			}
 		}
+		ws.CloseNow()
 	}()
 	return cancel
 }
 
 // ping sends one ping; only a connection that is closed is an error.
-func ping(ws *websocket.Conn, wait time.Duration) error {
+func ping(ws *websocket.Conn, wait time.Duration) (answered bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	if err := ws.Ping(ctx); err != nil && ctx.Err() == nil {
-		return err
+	err = ws.Ping(ctx)
+	if err != nil && ctx.Err() != nil {
+		return false, nil
 	}
-	return nil
+	return err == nil, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -106,7 +107,8 @@ func (g *Gateway) serveTerminal(w http.ResponseWriter, r *http.Request, token, s
 	}
 	defer ws.CloseNow()
 	ws.SetReadLimit(1 + wire.MaxFrame)
-	defer g.keepAlive(ctx, ws)()
+	var held atomic.Bool
+	defer g.keepAlive(ctx, ws, &held)()
 
 	stop := context.AfterFunc(ctx, func() {
 		stream.Close()
@@ -116,7 +118,7 @@ func (g *Gateway) serveTerminal(w http.ResponseWriter, r *http.Request, token, s
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		framesIn(ws, stream)
+		framesIn(ws, stream, &held)
 	}()
 	if framesOut(ws, stream) {
 		ws.Close(websocket.StatusNormalClosure, "")
@@ -129,8 +131,8 @@ func (g *Gateway) serveTerminal(w http.ResponseWriter, r *http.Request, token, s
 }
 
 // framesIn carries the client's frames to the program until the WebSocket
-// ends, and then ends the program.
-func framesIn(ws *websocket.Conn, stream io.WriteCloser) {
+// ends, and then ends the program. held is set while the program takes no more.
+func framesIn(ws *websocket.Conn, stream io.WriteCloser, held *atomic.Bool) {
 	defer stream.Close()
 	ended := false
 	for {
@@ -144,7 +146,9 @@ func framesIn(ws *websocket.Conn, stream io.WriteCloser) {
 		}
 		// After a program's end its last frames are still on their way out, so
 		// a failed write does not end the WebSocket.
+		held.Store(true)
 		ended = ended || wire.WriteFrame(stream, wire.FrameType(msg[0]), msg[1:]) != nil
+		held.Store(false)
 	}
 }
 

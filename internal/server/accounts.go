@@ -23,11 +23,11 @@ func newSession(s *Server, c *call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		session, err := a.NewUserSession(c.Context(), who.user, origin(c.Request))
+		session, err := a.NewUserSession(c.Context(), who.user, s.origin(c.Request))
 		session.AuthURL = s.base(c, "http") + "/account"
 		return session, err
 	}
-	session, code, err := a.NewSession(c.Context(), origin(c.Request))
+	session, code, err := a.NewSession(c.Context(), s.origin(c.Request))
 	session.AuthURL = s.base(c, "http") + "/cli-auth/" + code
 	return session, err
 }

@@ -6,6 +6,9 @@ import (
 	"encoding/hex"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 
 	"sandlot/api"
@@ -197,13 +200,52 @@ func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, value string)
 	http.SetCookie(w, c)
 }
 
-// origin is where a request came from.
-func origin(r *http.Request) api.Origin {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+// address is where a request came from: the peer's, or what proxies of ours say
+// that they were asked by. The list is read from its end: what stands before
+// the first address that is no proxy of ours, anybody may have made up.
+func (s *Server) address(r *http.Request) string {
+	peer, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		host = r.RemoteAddr
+		peer = r.RemoteAddr
 	}
-	return api.Origin{Address: host, About: r.UserAgent()}
+	asked := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(asked) - 1; i >= 0 && s.trusted(peer); i-- {
+		a, err := netip.ParseAddr(strings.TrimSpace(asked[i]))
+		if err != nil {
+			break
+		}
+		peer = a.Unmap().WithZone("").String()
+	}
+	return peer
+}
+
+func (s *Server) trusted(address string) bool {
+	a, err := netip.ParseAddr(address)
+	return err == nil && slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap().WithZone("")) })
+}
+
+// origin is who asks, for people to recognize.
+func (s *Server) origin(r *http.Request) api.Origin {
+	return api.Origin{Address: s.address(r), About: r.UserAgent()}
+}
+
+// hijack tells whether another site's page makes a browser open a WebSocket
+// with a ticket it has got hold of. Browsers name a page's scheme and host and
+// nothing else; the reference client sends what no browser does.
+func (s *Server) hijack(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if r.Header.Get("Upgrade") == "" || origin == "" {
+		return false
+	}
+	if origin == "null" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || strings.EqualFold(u.Host, r.Host) {
+		return false
+	}
+	own, err := url.Parse(s.PublicURL)
+	return err != nil || s.PublicURL == "" || !strings.EqualFold(u.Host, own.Host)
 }
 
 // record writes the audit log; a log that cannot be written stops nobody.
@@ -212,7 +254,7 @@ func (s *Server) record(r *http.Request, who caller, action, target string, err 
 		return
 	}
 	e := api.AuditEntry{
-		UserID: who.user.ID, UserName: who.user.Name, Via: who.via, Address: origin(r).Address,
+		UserID: who.user.ID, UserName: who.user.Name, Via: who.via, Address: s.address(r),
 		Action: action, Target: target, Result: "ok",
 	}
 	if err != nil {

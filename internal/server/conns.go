@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -64,11 +65,16 @@ func serveConn(s *Server, w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// maxSilence is how many pings in a row a client may leave without an answer.
+// Clients of a connection do nothing but read it.
+const maxSilence = 3
+
 func (s *Server) follow(ctx, gone context.Context, ws *websocket.Conn, snapshots <-chan api.Play) (websocket.StatusCode, string) {
 	repeat := time.NewTicker(s.StatusEvery)
 	defer repeat.Stop()
 	pings := time.NewTicker(s.PingEvery)
 	defer pings.Stop()
+	var silence atomic.Int32 // pings without an answer
 	var last *api.PlayStatus
 	sent := map[string]api.PlayTask{}
 	for {
@@ -95,10 +101,17 @@ func (s *Server) follow(ctx, gone context.Context, ws *websocket.Conn, snapshots
 				return websocket.StatusNormalClosure, ""
 			}
 		case <-pings.C:
+			// What is written vanishes in buffers for hours if nobody reads.
+			if silence.Add(1) > maxSilence {
+				ws.CloseNow()
+				return websocket.StatusGoingAway, ""
+			}
 			go func() {
 				ctx, cancel := context.WithTimeout(gone, s.PingEvery)
 				defer cancel()
-				_ = ws.Ping(ctx) // a dead peer shows in the next write
+				if ws.Ping(ctx) == nil {
+					silence.Store(0)
+				}
 			}()
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"sandlot/api"
 	"sandlot/internal/gateway"
@@ -116,6 +117,8 @@ func (s *Server) addressShell(c *call, p *api.Shell) {
 // serveExposed answers on the host names of machines' content. Nothing of the
 // API is reachable here, whatever the path.
 func (s *Server) serveExposed(w http.ResponseWriter, r *http.Request, id string) {
+	// The connection may have carried replies of the API, which have one.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	// Until labd has taken over what runs, it knows of no play.
 	if s.Recovered != nil {
 		select {

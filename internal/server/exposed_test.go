@@ -240,10 +240,16 @@ func TestRewritesAndHTTPS(t *testing.T) {
 		"/":         "GET /app?k=v host=localhost:3000",
 		"/x/y?z=1":  "GET /app/x/y?k=v&z=1 host=localhost:3000",
 		"/a%2Fb":    "GET /app/a%2Fb?k=v host=localhost:3000",
-		"/../../up": "GET /app/../../up?k=v host=localhost:3000",
+		"/a..b/...": "GET /app/a..b/...?k=v host=localhost:3000",
 	} {
 		if _, got := visit(t, l, "GET", p.URL+path, nil); !strings.HasPrefix(got, want+" ") {
 			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+	// Nothing leads out of what is exposed.
+	for _, path := range []string{"/../../up", "/x/..", "/%2e%2e/up", "/.%2E/up", "/x%2f..%2f..%2fup", "/..%5cup", `/..\up`} {
+		if res := raw(t, l, "GET "+path+" HTTP/1.1\r\nHost: "+p.Hostname+"\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(res, "HTTP/1.1 400") {
+			t.Errorf("%s: %.100s", path, res)
 		}
 	}
 	if res, _ := visit(t, l, "GET", p.URL+"/go", nil); res.Header.Get("Location") != p.URL+"/x" {

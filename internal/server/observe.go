@@ -7,12 +7,15 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sandlot/api"
 )
 
 // RequestIDHeader names a request: in replies always, in requests if a proxy
@@ -99,10 +102,13 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		w.Header().Set(RequestIDHeader, t.request)
 		r = r.WithContext(context.WithValue(r.Context(), traceKey{}, t))
-		answer := &answer{ResponseWriter: w, status: http.StatusOK}
+		answer := &answer{ResponseWriter: w, status: http.StatusOK, control: http.NewResponseController(w), timeout: s.ReplyTimeout}
 		s.figures.open.Inc()
 		defer func() {
 			s.figures.open.Dec()
+			if p := recover(); p != nil {
+				s.crashed(answer, r, p)
+			}
 			route, method := elsewhere, "other"
 			if r.Pattern != "" && r.Pattern != "/api/" {
 				_, route, _ = strings.Cut(r.Pattern, " ")
@@ -116,7 +122,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				s.figures.seconds.WithLabelValues(route).Observe(took.Seconds())
 			}
 			s.Log.Log(r.Context(), levelOf(method, answer.status), "request",
-				"method", method, "route", route, "status", answer.status, "ms", took.Milliseconds(), "from", r.RemoteAddr)
+				"method", method, "route", route, "status", answer.status, "ms", took.Milliseconds(), "from", s.address(r))
 		}()
 		next.ServeHTTP(answer, r)
 	})
@@ -133,11 +139,14 @@ func levelOf(method string, status int) slog.Level {
 	return slog.LevelInfo
 }
 
-// answer remembers the status of a reply.
+// answer remembers the status of a reply, and gives clients only so long to
+// take it.
 type answer struct {
 	http.ResponseWriter
 	status  int
 	written bool
+	control *http.ResponseController
+	timeout time.Duration // of each piece
 }
 
 // WriteHeader notes the final status; 1xx other than an upgrade are not it.
@@ -148,8 +157,40 @@ func (a *answer) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
+// piece is what a slow client must take within the timeout.
+const piece = 256 << 10
+
+// Write gives the client its time for each piece: a reader that stands still
+// is gone, a slow one is not. The last deadline bounds what net/http writes
+// after the handler.
+func (a *answer) Write(b []byte) (n int, err error) {
+	a.written = true
+	for {
+		// Writers of tests have no deadlines.
+		_ = a.control.SetWriteDeadline(time.Now().Add(a.timeout))
+		some, err := a.ResponseWriter.Write(b[:min(len(b), piece)])
+		n, b = n+some, b[some:]
+		if err != nil || len(b) == 0 {
+			return n, err
+		}
+	}
+}
+
 // Unwrap lets WebSockets and http.ResponseController find what is below.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// crashed tells of a fault in labd as of any other: to the log with its place,
+// to the client without.
+func (s *Server) crashed(a *answer, r *http.Request, what any) {
+	if what == http.ErrAbortHandler {
+		panic(what) // net/http's own way to cut a connection
+	}
+	s.Log.ErrorContext(r.Context(), "request crashed", "method", r.Method, "route", r.Pattern, "panic", what, "stack", string(debug.Stack()))
+	if a.written {
+		panic(http.ErrAbortHandler) // half a reply must not look whole
+	}
+	s.refuse(a, r, api.Errorf(api.Internal, "labd failed; its log says why (request %s)", traceOf(r.Context()).request))
+}
 
 // fromThisHost tells whether a request came from a program on this host. A
 // proxy here adds a header; a web page in a browser here has another Host or an

@@ -180,7 +180,7 @@ func login(s *Server, w http.ResponseWriter, c *call) error {
 		return err
 	}
 	name, next := c.PostForm.Get("name"), afterLogin(c.PostForm.Get("next"))
-	cookie, who, err := a.SignIn(c.Context(), name, c.PostForm.Get("password"), origin(c.Request))
+	cookie, who, err := a.SignIn(c.Context(), name, c.PostForm.Get("password"), s.origin(c.Request))
 	var refusal *api.Error
 	if errors.As(err, &refusal) {
 		if who.ID != "" {
@@ -289,7 +289,7 @@ func join(s *Server, w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	cookie, who, err := a.Accept(c.Context(), token, name, c.PostForm.Get("password"), origin(c.Request))
+	cookie, who, err := a.Accept(c.Context(), token, name, c.PostForm.Get("password"), s.origin(c.Request))
 	var refusal *api.Error
 	if errors.As(err, &refusal) && refusal.Kind != api.Gone {
 		return s.show(w, c.Request, s.statusOf(w, refusal), "join", view{Title: joinTitles[j.Kind], Message: refusal.Message, Join: j, Name: name})
@@ -322,7 +322,7 @@ func useSignin(s *Server, w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	cookie, who, err := a.UseSignin(c.Context(), c.PathValue("token"), origin(c.Request))
+	cookie, who, err := a.UseSignin(c.Context(), c.PathValue("token"), s.origin(c.Request))
 	if err != nil {
 		return err
 	}
@@ -365,7 +365,7 @@ func fromProvider(s *Server, w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	cookie, who, err := s.Accounts.SignInIdentity(c.Context(), identity, origin(c.Request))
+	cookie, who, err := s.Accounts.SignInIdentity(c.Context(), identity, s.origin(c.Request))
 	if err != nil {
 		return err
 	}

@@ -353,9 +353,18 @@ func TestOtherSites(t *testing.T) {
 	if got := send("GET", "/api/auth/me", http.Header{"Origin": {"https://evil.example"}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}}); got != 403 {
 		t.Errorf("hijacked: %d", got)
 	}
-	for _, path := range []string{"/conns/x", "/terminals/x", "/t/x/tunnels/OjIy"} {
-		if got := send("GET", path, http.Header{"Origin": {"https://evil.example"}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}}); got != 401 {
-			t.Errorf("%s with a cookie only: %d", path, got)
+	for _, path := range []string{"/conns/x", "/terminals/x", "/journals/x", "/t/x/tunnels/OjIy"} {
+		for origin, status := range map[string]int{
+			"https://evil.example": 403, "null": 403, "http://localhost:1": 403,
+			s.URL: 401, "": 401, "https://cli.http://localhost:8080": 401, // of the reference client
+		} {
+			header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+			if origin != "" {
+				header.Set("Origin", origin)
+			}
+			if got := send("GET", path, header); got != status {
+				t.Errorf("%s with a cookie only from %q: %d, want %d", path, origin, got, status)
+			}
 		}
 	}
 	// A sign-in link that another site follows asks first.

@@ -1,10 +1,8 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -231,18 +229,10 @@ func (c *call) did(action string, target ...string) {
 	c.action, c.target = action, strings.TrimSpace(strings.Join(target, " "))
 }
 
-// maxBody bounds a request: a manifest is at most 1 MiB of YAML, and JSON may
-// take more room for the same.
-const maxBody = 4 << 20
-
-// maxValues bounds what a body becomes: a machine takes 2 bytes of JSON and a
-// hundred times that in memory. It is as many as a manifest of YAML may have.
-const maxValues = 20_000
-
 // serve checks access, calls the handler and writes its reply or refusal.
 func (s *Server) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		s.bound(w, r, maxBody)
 		if rt.raw != nil {
 			socket, done := s.socket(r)
 			defer done()
@@ -288,6 +278,8 @@ func (s *Server) serve(rt route) http.Handler {
 // admit finds out who calls and refuses who may not.
 func (s *Server) admit(rt route, c *call) (err error) {
 	switch {
+	case rt.access == ticket && s.hijack(c.Request):
+		return errCross
 	case rt.access == anyone || rt.access == session || rt.access == ticket:
 		return nil
 	case rt.access == operator && fromThisHost(c.Request):
@@ -358,44 +350,6 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.WriteHeader(status)
 	// The only error left is a client that went away.
 	_ = json.NewEncoder(w).Encode(body)
-}
-
-// decode reads a JSON body whatever its Content-Type says: clients send none.
-func decode[T any](c *call) (T, error) {
-	var body T
-	raw, err := io.ReadAll(c.Body)
-	if err == nil {
-		if values(raw) > maxValues {
-			return body, api.Errorf(api.Invalid, "the request has more than %d values; move big files into an image", maxValues)
-		}
-		err = json.NewDecoder(bytes.NewReader(raw)).Decode(&body)
-	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case err == nil:
-		return body, nil
-	case errors.Is(err, io.EOF):
-		return body, api.Errorf(api.Invalid, "the request has no body: want JSON")
-	case errors.As(err, &tooLarge):
-		return body, api.Errorf(api.Invalid, "the request is over %d bytes", tooLarge.Limit)
-	}
-	return body, api.Errorf(api.Invalid, "cannot read request: %v", err)
-}
-
-// values counts what JSON has outside its strings: a bound, whatever comes.
-func values(raw []byte) int {
-	n, quoted := 0, false
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case !quoted && (c == ',' || c == '[' || c == '{'):
-			n++
-		}
-	}
-	return n
 }
 
 // playID reads the {id} of the path; what cannot be an id cannot be found.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -218,6 +219,13 @@ type Options struct {
 	// StatusEvery is how often a play's connection repeats its status
 	// (default 3 s); PingEvery how often it pings (default 30 s).
 	StatusEvery, PingEvery time.Duration
+	// HeadTimeout is how long a client may take to send a request's head
+	// (default 10 s), BodyTimeout its body, ReplyTimeout how long to take a
+	// piece of a reply (default a minute each).
+	HeadTimeout, BodyTimeout, ReplyTimeout time.Duration
+	// TrustedProxies may say, by X-Forwarded-For, whom they ask for. What
+	// others say there is not believed.
+	TrustedProxies []netip.Prefix
 }
 
 // Server is an http.Handler. Use New.
@@ -241,6 +249,15 @@ func New(o Options) *Server {
 	}
 	if o.PingEvery == 0 {
 		o.PingEvery = 30 * time.Second
+	}
+	if o.HeadTimeout == 0 {
+		o.HeadTimeout = 10 * time.Second
+	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = time.Minute
+	}
+	if o.ReplyTimeout == 0 {
+		o.ReplyTimeout = time.Minute
 	}
 	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
 	if o.Registry == nil {
@@ -313,8 +330,9 @@ func (s *Server) Serve(ctx context.Context, grace time.Duration, listeners ...ne
 	srv := &http.Server{
 		Handler: s,
 		// No read or write timeout: tunnel requests are held for a minute,
-		// and WebSockets live for hours.
-		ReadHeaderTimeout: 10 * time.Second,
+		// and WebSockets live for hours. Bodies and replies have deadlines of
+		// their own.
+		ReadHeaderTimeout: s.HeadTimeout,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),

@@ -47,7 +47,7 @@ func (s *Server) openShell(w http.ResponseWriter, r *http.Request, shell api.She
 	if err := sameOrigin(r); err != nil {
 		return err
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxShellBody)
+	s.bound(w, r, maxShellBody)
 	req, err := decode[api.OpenShell](&call{Request: r})
 	if err != nil {
 		return err

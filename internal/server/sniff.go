@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -16,15 +17,16 @@ const helloByte = 0x16
 // connections ahead of need, and open them again.
 const sniffTimeout = 30 * time.Second
 
-// maxUnsniffed bounds connections that have said nothing yet; over it, new
-// ones are closed.
-const maxUnsniffed = 4096
+// maxSilent bounds connections that have said nothing yet. Over it the one that
+// has been silent longest makes room: who has something to ask says so at once,
+// so no number of silent ones keeps others out.
+const maxSilent = 4096
 
 // Sniff returns a listener that takes TLS and plain connections on one port:
 // the first byte decides. A connection is accepted once it has said something,
 // so Accept never waits for a client that is silent.
 func Sniff(l net.Listener, config *tls.Config) net.Listener {
-	s := &sniffer{Listener: l, config: config, ready: make(chan net.Conn), done: make(chan struct{}), silent: map[net.Conn]bool{}}
+	s := &sniffer{Listener: l, config: config, ready: make(chan net.Conn), done: make(chan struct{}), max: maxSilent, silent: list.New()}
 	go s.run()
 	return s
 }
@@ -38,17 +40,18 @@ type sniffer struct {
 	done chan struct{} // closed after the last connection
 	err  error         // of Accept, once done
 
+	max    int
 	mu     sync.Mutex
 	closed bool
-	silent map[net.Conn]bool
+	silent *list.List // of net.Conn, the oldest first
 }
 
 func (s *sniffer) run() {
 	for {
 		conn, err := s.Listener.Accept()
 		if err == nil {
-			if s.hold(conn) {
-				go s.sniff(conn)
+			if place := s.hold(conn); place != nil {
+				go s.sniff(conn, place)
 			} else {
 				conn.Close()
 			}
@@ -70,11 +73,11 @@ func temporary(err error) bool {
 }
 
 // sniff reads one byte and hands the connection on.
-func (s *sniffer) sniff(conn net.Conn) {
+func (s *sniffer) sniff(conn net.Conn, place *list.Element) {
 	var first [1]byte
 	_ = conn.SetReadDeadline(time.Now().Add(sniffTimeout))
 	n, err := conn.Read(first[:])
-	if !s.release(conn) || n == 0 || err != nil {
+	if !s.release(place) || n == 0 || err != nil {
 		conn.Close()
 		return
 	}
@@ -90,20 +93,23 @@ func (s *sniffer) sniff(conn net.Conn) {
 	}
 }
 
-func (s *sniffer) hold(conn net.Conn) bool {
+// hold gives a connection its place among the silent ones; nil after the end.
+func (s *sniffer) hold(conn net.Conn) *list.Element {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.silent) >= maxUnsniffed {
-		return false
+	if s.closed {
+		return nil
 	}
-	s.silent[conn] = true
-	return true
+	if s.silent.Len() >= s.max {
+		s.silent.Remove(s.silent.Front()).(net.Conn).Close()
+	}
+	return s.silent.PushBack(conn)
 }
 
-func (s *sniffer) release(conn net.Conn) bool {
+func (s *sniffer) release(place *list.Element) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.silent, conn)
+	s.silent.Remove(place) // nothing, if it has made room
 	return !s.closed
 }
 
@@ -112,8 +118,8 @@ func (s *sniffer) end(err error) {
 		s.err = err
 		s.mu.Lock()
 		s.closed = true
-		for conn := range s.silent {
-			conn.Close()
+		for e := s.silent.Front(); e != nil; e = e.Next() {
+			e.Value.(net.Conn).Close()
 		}
 		s.mu.Unlock()
 		close(s.done)
