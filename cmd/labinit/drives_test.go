@@ -27,7 +27,7 @@ var drives = []struct {
 	2: {filesystem: "btrfs", mount: "/data/inner/deep"},
 	3: {filesystem: "ext4", mount: "/data"},
 	4: {filesystem: "ext3", mount: "/e3"},
-	5: {filesystem: "ext2", mount: "/e2"},
+	5: {filesystem: "ext2", mount: "/home/laborant"}, // the person's, though mkfs made it root's
 	6: {filesystem: "image", mount: "/image"},
 	7: {filesystem: "image", mount: "/fixed", readOnly: true},
 	8: {filesystem: "image"},
@@ -168,6 +168,9 @@ func inspectDrives(t *testing.T, ctx context.Context, a *session.Agent) {
 	}
 	if outer, inner := strings.Index(fstab, " /data "), strings.Index(fstab, " /data/inner "); outer < 0 || outer > inner {
 		t.Errorf("fstab mounts the inner drive first:\n%s", fstab)
+	}
+	if got := run(t, ctx, a, "laborant", "stat", "/home/laborant"); got != "/home/laborant drwxr-xr-x 1001 1001\n" {
+		t.Errorf("the drive of laborant's home is %q", got)
 	}
 	run(t, ctx, a, "root", "mount", "/dev/vdi", "/late", "ext4")
 	if got := size(t, ctx, a, "/late"); got < 200 {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"sandlot/guest/accounts"
 	"sandlot/guest/wire"
@@ -279,9 +280,27 @@ func (id *identity) users() error {
 				u.Name, strings.Join(id.people(), ", ")))
 			continue
 		}
-		errs = append(errs, id.userKeys(account, u.AuthorizedKeys))
+		errs = append(errs, id.homeDrive(account), id.userKeys(account, u.AuthorizedKeys))
 	}
 	return errors.Join(errs...)
+}
+
+// homeDrive gives a user the drive that is mounted at their home: the root of a
+// new filesystem is root's.
+func (id *identity) homeDrive(a accounts.Account) error {
+	mine := func(m wire.Mount) bool { return m.Path == a.Home && !m.ReadOnly }
+	if a.UID == 0 || !slices.ContainsFunc(id.config.Mounts, mine) {
+		return nil
+	}
+	dir, err := id.tree.resolve(a.Home)
+	if err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		return err
+	}
+	return own(dir, attr{a.UID, a.GID, 0o755})
 }
 
 // people are the names of the image's accounts that are meant for logins, the

@@ -29,6 +29,7 @@ func TestManifestOffline(t *testing.T) {
 	}
 	good := write("good.yaml", oneMachine)
 	bad := write("bad.yaml", strings.Replace(oneMachine, "network: local", "network: nowhere", 1))
+	course := write("course.yaml", strings.Replace(oneMachine, "kind: playground", "kind: course", 1))
 	lost := write("lost.yaml", "base: nosuch\n"+oneMachine)
 	lostBad := write("lost-bad.yaml", "base: nosuch\n"+strings.Replace(oneMachine, "A title", "A", 1))
 	choice := write("choice.yaml", oneMachine+`  initConditions: {values: [{key: os, options: [a, b]}]}
@@ -45,6 +46,7 @@ func TestManifestOffline(t *testing.T) {
 		{[]string{"validate", "-o", "json", good}, 0, `"size": "10GiB"`, ""},
 		{[]string{"validate", "-o", "yaml", good, good}, 0, "\n---\nkind: playground", ""},
 		{[]string{"validate", "-o", "yaml", "-"}, 0, "subnet: 172.16.0.0/24", ""},
+		{[]string{"validate", course}, 2, "", `course.yaml:1:7: kind: "course" is not a kind this reads; write "kind: playground"`},
 		{[]string{"validate", lostBad}, 2, "", "title: has 1 character"},
 		{[]string{"schema"}, 0, `"$schema": "https://json-schema.org/draft/2020-12/schema"`, ""},
 		{[]string{"plan", choice}, 2, "", `initConditions.os: missing; options are a, b`},

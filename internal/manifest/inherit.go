@@ -24,7 +24,7 @@ func Inherit(base, partial *Manifest) (*Manifest, Problems) {
 	m := *partial
 	pg := &m.Playground
 	from := &base.Playground
-	m.Kind, m.Base = Kind, base.Name
+	m.Base = base.Name
 	if m.Name == "" {
 		m.Name = base.Name
 	}
@@ -65,7 +65,9 @@ func Inherit(base, partial *Manifest) (*Manifest, Problems) {
 		pg.Tabs = slices.Clone(pg.Tabs)
 	}
 	m.fillDefaults(base)
-	return &m, append(foreignMachines(base, partial), Validate(&m, Effective)...).sorted()
+	problems := append(foreignMachines(base, partial), Validate(&m, Effective)...).sorted()
+	m.Kind = Kind // what came as JSON has none
+	return &m, problems
 }
 
 // Derive is Inherit for a new playground: title, access lists and the other
@@ -279,9 +281,11 @@ func (m *Manifest) fillDefaults(base *Manifest) {
 	}
 }
 
-// title names a tab that has no name.
+// title names a tab that may be without a name and is.
 func (t Tab) title() string {
 	switch t.Kind {
+	case "http-port", "web-page":
+		return ""
 	case "ide":
 		return "IDE"
 	case "kexp":

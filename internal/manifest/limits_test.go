@@ -45,6 +45,14 @@ func limitCases(testing.TB) (cases []problemCase) {
 	add("64 interfaces", strings.Replace(one, "[{network: local}]", list(64, "{network: local}"), 1), "")
 	add("65 interfaces", strings.Replace(one, "[{network: local}]", list(65, "{network: local}"), 1), `lab.yaml:7:1182: playground.machines[0].network.interfaces[64]: 65 interfaces; a machine has at most 64`)
 
+	add("no drives", strings.Replace(one, "[{source: a, mount: /}]", "[]", 1), `lab.yaml:6:15: playground.machines[0].drives: missing; list at least the root drive, as "drives: [{source: debian-12, mount: /}]"`)
+	add("no interfaces", strings.Replace(one, "[{network: local}]", "[]", 1), `lab.yaml:7:29: playground.machines[0].network.interfaces: missing; write "network: {interfaces: [{network: local}]}"`)
+	add("no users in the list", strings.Replace(one, "[{name: root}]", "[]", 1), `lab.yaml:5:14: playground.machines[0].users: missing; list at least one, as "users: [{name: root}]"`)
+	add("no networks in the list", one+"  networks: []\n", "")
+	add("owner of 32 bits", one+"      startupFiles: [{path: /a, owner: '4294967294'}]\n", "")
+	add("owner of nobody", one+"      startupFiles: [{path: /a, owner: '4294967295'}]\n", `lab.yaml:8:40: playground.machines[0].startupFiles[0].owner: "4294967295" is not an owner; write "user", "user:group" or numbers like "1000:1000"`)
+	add("mode of four digits", one+"      startupFiles: [{path: /a, mode: '7777'}, {path: /b, mode: '00007777'}]\n", "")
+
 	add("1024 CPUs", one+"      resources: {cpuCount: 1024, ramSize: 16TiB}\n", "")
 	add("1025 CPUs", one+"      resources: {cpuCount: 1025}\n", `lab.yaml:8:29: playground.machines[0].resources.cpuCount: 1025 CPUs are too many; write at most 1024`)
 	add("over 16 TiB", one+"      resources: {ramSize: 16385GiB}\n", `lab.yaml:8:28: playground.machines[0].resources.ramSize: "16385GiB" is too much; write at most "16TiB"`)
@@ -67,6 +75,7 @@ func limitCases(testing.TB) (cases []problemCase) {
 	add("task name of 64", tasks+"{"+strings.Repeat("t", 64)+": {run: x}}\n", "")
 	add("task name of 65", tasks+"{"+strings.Repeat("t", 65)+": {run: x}}\n", `lab.yaml:8:15: playground.initTasks.`+strings.Repeat("t", 65)+`: "`+strings.Repeat("t", 65)+`" is not a task name; use 1 to 64 letters, digits, underscores and hyphens`)
 	add("timeout of 1", tasks+"{a: {run: x, timeout_seconds: 1}}\n", "")
+	add("timeout of 0", tasks+"{a: {run: x, timeout_seconds: 0}}\n", `lab.yaml:8:44: playground.initTasks.a.timeout_seconds: 0 is not a time to wait; write 1 or more`)
 	add("timeout of -1", tasks+"{a: {run: x, timeout_seconds: -1}}\n", `lab.yaml:8:44: playground.initTasks.a.timeout_seconds: -1 is not a time to wait; write 1 or more`)
 
 	add("100 init conditions", one+"  initConditions: {values: "+list(100, "{key: k%d}")+"}\n", "")

@@ -3,6 +3,7 @@ package manifest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,19 @@ func TestSchemaAgreesOnArchives(t *testing.T) {
 	for _, name := range []string{"habits", "references", "collisions", "tricks", "types"} {
 		for _, c := range archived(t, name) {
 			agrees(t, schema, c)
+		}
+	}
+}
+
+// What a manifest says by itself is said over a base, too.
+func TestNothingIsLostOverABase(t *testing.T) {
+	for _, c := range slices.Concat(fieldCases(t), seenCases(t), limitCases(t)) {
+		said := everything(t, c.text).String()
+		_, problems := Parse("lab.yaml", []byte(c.text))
+		for _, p := range problems {
+			if !strings.Contains(said, p.String()) {
+				t.Errorf("%s: %q is not said, but %q", c.name, p, said)
+			}
 		}
 	}
 }

@@ -345,7 +345,7 @@ func taskNames(s *jsonschema.Schema) {
 func mountRule(s *jsonschema.Schema) {
 	types(s, "string")
 	s.Pattern = `^/[^\s\\]*$`
-	s.Not = &jsonschema.Schema{Pattern: notPlain + `|^(?:` + strings.Join(systemDirs, "|") + `)(?:/|$)`}
+	s.Not = &jsonschema.Schema{Pattern: notPlain + `|^(?:` + strings.Join(systemDirs, "|") + `)(?:/|$)|^(?:` + strings.Join(bootDirs, "|") + `)$`}
 }
 
 func fileRule(s *jsonschema.Schema) {

@@ -126,7 +126,7 @@ var beyond = regexp.MustCompile(`is also |no network "|no machine "|no task "|no
 	`in a circle|has room for|itself; |broadcast|not that of network|below the least|above the most|too little|too much|duplicate key|` +
 	`is not an option|does not match|both the default|appears in dumps|not IPv4|too big a subnet|is the loopback|means this host|link-local|traffic between|multicast|` +
 	`not a regular|repeats too|means the machine itself|cannot be formatted|not a web address|is not a port|no drive is the root|machine: missing|network: missing|` +
-	`instead of none|on create|on update|binary data|"1_000" is|"999999999TiB"`)
+	`instead of none|on create|on update|binary data|"1_000" is|"999999999TiB"|"4294967295"`)
 
 // agrees: what is refused here is refused by the schema, as far as one can say
 // it; and what is accepted here is accepted by the schema. It tells whether

@@ -123,7 +123,14 @@ func (c *checker) drives(m *Machine, at string) {
 }
 
 // systemDirs are the kernel's and the boot's own.
-var systemDirs = []string{"/proc", "/sys", "/dev", "/run"}
+var systemDirs = []string{"/proc", "/sys", "/dev", "/run", "/var/run"}
+
+// bootDirs hold what a machine boots from: a drive there would hide it. Below
+// them is fine.
+var bootDirs = []string{
+	"/etc", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+	"/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32",
+}
 
 // below tells whether a plain path is dir or in it.
 func below(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
@@ -146,6 +153,10 @@ func (c *checker) mount(at, mount string) bool {
 			c.errorf(at, `choose another place, like "/data"`, "%q belongs to the system", short(mount))
 			return false
 		}
+	}
+	if slices.Contains(bootDirs, mount) {
+		c.errorf(at, `choose another place, like "/data" or "/usr/local"`, "a drive at %q would hide what the machine boots from", mount)
+		return false
 	}
 	return true
 }
