@@ -22,14 +22,19 @@ LABCTL_FLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built
 
 # Programs the host must have: the package of each.
 RUN_PACKAGES := ca-certificates qemu-system-x86 seabios xfsprogs btrfs-progs e2fsprogs kmod nftables iproute2 buildah crun mmdebstrap curl uidmap debian-archive-keyring
-TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static
+TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static chromium
+# What the page is made from, and the file that is there when it has been.
+PAGE_INPUTS := $(shell find web \( -name node_modules -o -name test-results -o -name e2e \) -prune -o -type f ! -name '*.gen.ts' -print) api/openapi.json
+PAGE        := internal/web/dist/app/index.html
+NPM         := npm --loglevel error
 
 .PHONY: help
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: host-packages build ## prepare this host, start labd and the lab of examples/two-networks.yaml
+demo: host-packages node ## prepare this host, start labd and the lab of examples/two-networks.yaml
+	@$(MAKE) --no-print-directory -j2 build
 	@./tools/demo up "$(DATA)" "$(LISTEN)"
 
 .PHONY: demo-clean
@@ -37,14 +42,39 @@ demo-clean: ## remove everything that make demo made on this host
 	@./tools/demo clean "$(DATA)" "$(LISTEN)"
 
 .PHONY: build
-build: go ## build labd, labctl and labinit into bin/
+build: build-labd build-others ## build labd with its page, labctl and labinit into bin/
+
+.PHONY: build-labd
+build-labd: go web
 	$(GO) build -o bin/labd ./cmd/labd
+
+.PHONY: build-others
+build-others: go
 	$(GO) build -ldflags "$(LABCTL_FLAGS)" -o bin/labctl ./cmd/labctl
 	$(GO) build -ldflags "-s -w" -o bin/labinit ./cmd/labinit
 
+.PHONY: web
+web: $(PAGE) ## build the page, which labd embeds; does nothing if nothing has changed
+
+$(PAGE): web/node_modules/.package-lock.json $(PAGE_INPUTS)
+	cd web && $(NPM) run --silent build
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json | node
+	cd web && $(NPM) ci
+	@touch $@
+
+.PHONY: web-check
+web-check: web ## the page's own tests, and what its first load weighs
+	cd web && $(NPM) run --silent test && $(NPM) run --silent size
+
+.PHONY: screens
+screens: test-packages build ## take the pictures of docs/screens anew
+	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_SCREENS=$(CURDIR)/docs/screens $(GO) test -count=1 -timeout 15m -run TestPage ./test
+
 .PHONY: test
-test: test-packages build check test-prepare ## install what the tests need and run all of them, machines included
-	LAB_TEST=root,vm LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
+test: test-packages build check web-check test-prepare ## install what the tests need and run all of them, machines included
+	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
 	  $(GO) test -count=1 -p 1 -timeout 25m ./...
 
 .PHONY: test-bases
@@ -84,6 +114,10 @@ install: build ## install the programs, the images' sources and the systemd unit
 go:
 	@./tools/need-go "$(GO)"
 
+.PHONY: node
+node:
+	@./tools/need-node
+
 .PHONY: host-packages
 host-packages:
 	@./tools/need-packages $(RUN_PACKAGES)
@@ -94,4 +128,4 @@ test-packages:
 
 .PHONY: clean
 clean: ## remove what make built
-	rm -rf bin
+	rm -rf bin web/node_modules internal/web/dist/app

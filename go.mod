@@ -2,6 +2,8 @@ module sandlot
 
 go 1.26.0
 
+ignore ./web
+
 require (
 	github.com/alexedwards/argon2id v1.0.0
 	github.com/cavaliergopher/cpio v1.0.1

@@ -100,3 +100,19 @@ type Identity struct {
 	Subject string `json:"subject"`
 	Name    string `json:"name"` // what they like to be called; any text
 }
+
+// SigninWays tells how browsers sign in. Addition.
+type SigninWays struct {
+	// SingleUser means that whoever is on labd's host is signed in already.
+	SingleUser bool `json:"singleUser"`
+	Passwords  bool `json:"passwords"`
+	// Provider is what people call the OpenID Connect provider; "" if there is
+	// none. It is visited at /auth/provider?next=PATH.
+	Provider string `json:"provider,omitempty"`
+}
+
+// Signin is a name and its password. Addition.
+type Signin struct {
+	Name     string `json:"name" jsonschema:"required"`
+	Password string `json:"password" jsonschema:"required"`
+}

@@ -41,6 +41,7 @@ import (
 	"sandlot/internal/vm"
 	"sandlot/internal/vm/launch"
 	"sandlot/internal/vm/qemu"
+	"sandlot/internal/web"
 	"sandlot/playgrounds"
 )
 
@@ -159,7 +160,12 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	if err != nil {
 		return d, err
 	}
+	page, err := web.New(web.Built())
+	if err != nil {
+		return d, err
+	}
 	d.server = server.New(server.Options{
+		Page:     page,
 		Accounts: d.accounts, Provider: provider, SingleUser: s.singleUser, TrustedProxies: s.trustedProxies(),
 		Auth: d.accounts, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
 		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},

@@ -15,7 +15,7 @@ type Rule struct {
 // Rules are all routes.
 func Rules() []Rule {
 	var list []Rule
-	for i, rt := range slices.Concat(routes, pages) {
+	for i, rt := range slices.Concat(routes, pages, views) {
 		list = append(list, Rule{rt.method, rt.path, string(rt.access), rt.scope(), rt.about.summary, i >= len(routes)})
 	}
 	return list
@@ -53,7 +53,7 @@ func AccessDocument() string {
 	var b strings.Builder
 	b.WriteString(`# Who may do what
 
-Made from the route table (internal/server/routes.go and pages.go) by
+Made from the route table (internal/server/routes.go, pages.go and ui.go) by
 ` + "`go test ./internal/server -run Access -update`" + `; ` + "`internal/server.TestAccess`" + ` shows each cell with real accounts,
 plays and playgrounds. What stands in a cell is what this caller gets: yes, or the status that refuses.
 

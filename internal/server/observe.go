@@ -89,6 +89,9 @@ func newFigures(r prometheus.Registerer) figures {
 // elsewhere stands for what no route matches.
 const elsewhere = "none"
 
+// apiRest is what no route of the API matches.
+const apiRest = "/api/"
+
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 // observe names each request, counts it and logs it. Of its URL the log gets
@@ -110,8 +113,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				s.crashed(answer, r, p)
 			}
 			route, method := elsewhere, "other"
-			if r.Pattern != "" && r.Pattern != "/api/" {
-				_, route, _ = strings.Cut(r.Pattern, " ")
+			if _, path, ok := strings.Cut(r.Pattern, " "); ok && path != apiRest {
+				route = path
 			}
 			if slices.Contains(methods, r.Method) {
 				method = r.Method

@@ -114,7 +114,7 @@ func TestRequestsAreNamedCountedAndLogged(t *testing.T) {
 	// A name that is no name is not taken over; tickets never reach the log.
 	req, _ := http.NewRequest("DELETE", l.HTTP.URL+"/nosuch/evil-path", nil)
 	req.Header.Set("X-Request-Id", "a b\" c")
-	if res := l.Request(t, req); strings.Contains(res.Header.Get("X-Request-Id"), " ") || res.StatusCode != 404 {
+	if res := l.Request(t, req); strings.Contains(res.Header.Get("X-Request-Id"), " ") || res.StatusCode != 405 {
 		t.Errorf("%s %q", res.Status, res.Header.Get("X-Request-Id"))
 	}
 	conn := decode[api.Conn](t, ask(t, l, "POST", "/api/plays/"+id+"/conns", ""))
@@ -133,8 +133,8 @@ func TestRequestsAreNamedCountedAndLogged(t *testing.T) {
 	for _, line := range []string{
 		`sandlot_http_requests_total{method="POST",route="/api/plays",status="200"} 1`,
 		`sandlot_http_requests_total{method="POST",route="/api/plays",status="500"} 1`,
-		`sandlot_http_requests_total{method="DELETE",route="none",status="404"} 1`,
-		`sandlot_http_requests_total{method="other",route="none",status="404"} 2`,
+		`sandlot_http_requests_total{method="DELETE",route="none",status="405"} 1`,
+		`sandlot_http_requests_total{method="other",route="none",status="405"} 2`,
 		`sandlot_http_request_seconds_count{route="/api/plays/{id}/actions"} 1`,
 	} {
 		if !strings.Contains(text, line+"\n") {

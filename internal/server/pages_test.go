@@ -597,3 +597,48 @@ func TestFormsAreBounded(t *testing.T) {
 		t.Errorf("deep: %s", res.Status)
 	}
 }
+
+// The page signs browsers in with JSON, and other sites' pages cannot.
+func TestSigninOfThePage(t *testing.T) {
+	s := newSite(t)
+	s.add(t, "ann")
+	b := s.browser(t)
+	send := func(path, body, origin string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		res, err := b.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		raw, _ := io.ReadAll(res.Body)
+		return res.StatusCode, string(raw)
+	}
+	me := func() int { status, _, _ := b.do("GET", "/api/auth/me", nil); return status }
+	right := `{"name":"ann","password":"` + password + `"}`
+	if status, body := send("/api/auth/signin", right, "https://evil.example"); status != 403 || me() != 401 {
+		t.Errorf("another site's page: %d %s", status, body)
+	}
+	if status, body := send("/api/auth/signin", `{"name":"ann","password":"wrong"}`, ""); status != 401 || me() != 401 {
+		t.Errorf("wrong: %d %s", status, body)
+	}
+	if status, body := send("/api/auth/signin", right, s.URL); status != 200 || me() != 200 || !strings.Contains(body, `"id":"ann"`) {
+		t.Errorf("right: %d %s", status, body)
+	}
+	if status, _ := send("/api/auth/signout", "", "https://evil.example"); status != 403 || me() != 200 {
+		t.Errorf("signed out by another site: %d", status)
+	}
+	for range 2 {
+		if status, body := send("/api/auth/signout", "", s.URL); status != 200 || me() != 401 {
+			t.Errorf("signed out: %d %s", status, body)
+		}
+	}
+	if _, _, body := b.do("GET", "/api/auth/ways", nil); body != `{"singleUser":false,"passwords":true}`+"\n" {
+		t.Errorf("ways: %s", body)
+	}
+}

@@ -119,6 +119,12 @@ var routes = []route{
 	{"GET", "/api/auth/me", user, me, nil,
 		about{"The signed-in user", nil, replies(api.Me{}), map[string]string{"authenticate": "ignored; clients send true"}}},
 
+	{"GET", "/api/auth/ways", anyone, signinWays, nil,
+		about{"How browsers sign in", nil, replies(api.SigninWays{}), nil}},
+	{"POST", "/api/auth/signin", anyone, nil, passwordSignin,
+		about{"Signs a browser in with a password; from labd's own pages", api.Signin{}, replies(api.Me{}), nil}},
+	{"POST", "/api/auth/signout", anyone, nil, signout,
+		about{"Ends the browser's session; from labd's own pages", nil, replies(struct{}{}), nil}},
 	{"POST", "/api/auth/signin-url", personal, signinURL, nil,
 		about{"An address that signs a browser in, once", nil, replies(api.SigninURL{}), nil}},
 	{"PATCH", "/api/account/preferences", user, setPreferences, nil,

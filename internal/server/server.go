@@ -22,6 +22,7 @@ import (
 	"sandlot/api"
 	"sandlot/internal/gateway"
 	"sandlot/internal/play"
+	"sandlot/internal/web"
 )
 
 // Every method below takes the signed-in user and refuses with an *api.Error
@@ -192,6 +193,8 @@ type Options struct {
 	// no OpenID Connect provider.
 	Accounts Accounts
 	Provider Provider
+	// Page is what browsers are shown; nil means that there is none.
+	Page *web.Page
 	// SingleUser lets this host in without a login.
 	SingleUser bool
 
@@ -260,6 +263,9 @@ func New(o Options) *Server {
 		o.ReplyTimeout = time.Minute
 	}
 	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
+	if o.Page == nil {
+		o.Page = &web.Page{}
+	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -270,10 +276,14 @@ func New(o Options) *Server {
 		}
 	}
 	mux := http.NewServeMux()
-	for _, rt := range slices.Concat(routes, pages) {
+	for _, rt := range slices.Concat(routes, pages, views) {
 		mux.Handle(rt.method+" "+rt.path, s.serve(rt))
 	}
-	mux.Handle("/api/", s.serve(route{access: anyone, json: notFound}))
+	for _, method := range methods { // never the page
+		if method != http.MethodHead { // GET is HEAD, too
+			mux.Handle(method+" "+apiRest, s.serve(route{access: anyone, json: notFound}))
+		}
+	}
 	s.handler = s.observe(s.hold(mux))
 	return s
 }

@@ -1,0 +1,55 @@
+// Addresses and what is shown at them. Pages are chunks of their own; the
+// catalog, where most people arrive, comes with the first load.
+import { Compass } from "lucide-react";
+import { type ReactNode, Suspense, lazy } from "react";
+import { Link, Route, Switch } from "wouter";
+import { Catalog } from "./pages/Catalog";
+import { RequireUser } from "./session/RequireUser";
+import { Button, Empty, Page, Skeleton } from "./ui";
+import { Layout } from "./ui/Layout";
+
+const Landing = lazy(() => import("./pages/Landing"));
+const PlayEntry = lazy(() => import("./pages/PlayEntry"));
+
+export function App() {
+  return (
+    <Switch>
+      <Route path="/"><Shown><Catalog /></Shown></Route>
+      <Route path="/playgrounds/:name">{({ name }) => <Shown><Landing key={name} name={name} /></Shown>}</Route>
+      <Route path="/plays/:id">{({ id }) => <Shown user full><PlayEntry key={id} id={id} /></Shown>}</Route>
+      <Route><Shown><Missing /></Shown></Route>
+    </Switch>
+  );
+}
+
+function Shown({ user, full, bare, children }: { user?: boolean; full?: boolean; bare?: boolean; children: ReactNode }) {
+  return (
+    <Layout full={full} bare={bare}>
+      <Suspense fallback={<Waiting />}>{user ? <RequireUser>{children}</RequireUser> : children}</Suspense>
+    </Layout>
+  );
+}
+
+function Waiting() {
+  return (
+    <Page title="" heading={null}>
+      <Skeleton height={30} width={260} />
+      <br />
+      <Skeleton height={220} />
+    </Page>
+  );
+}
+
+function Missing() {
+  return (
+    <Page title="Nothing here" heading={null}>
+      <Empty
+        icon={<Compass size={34} aria-hidden />}
+        title="There is nothing at this address"
+        actions={<Button look="primary" asChild><Link href="/">Go to the catalog</Link></Button>}
+      >
+        The link may be old, or what it led to has been removed.
+      </Empty>
+    </Page>
+  );
+}

@@ -1,0 +1,5 @@
+import { Page } from "../ui";
+
+export function Catalog() {
+  return <Page title="Catalog">…</Page>;
+}

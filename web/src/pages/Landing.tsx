@@ -1,0 +1,5 @@
+import { Page } from "../ui";
+
+export default function Landing({ name }: { name: string }) {
+  return <Page title={name}>…</Page>;
+}
