@@ -575,6 +575,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &a {b: *c, <<: [*a, {x: y}]}\n? [x]\n: y\n"))
 	f.Add([]byte("playground: {initTasks: {a: {needs: [b]}, b: {needs: [a]}}, initConditions: {values: [{key: k, options: [x, x], default: y}]}}"))
 	f.Add([]byte("playground: {networks: [{name: a, subnet: 10.0.0.0/31, gateway: 10.0.0.1}], machines: [{network: {interfaces: [{network: a, address: 10.0.0.0/31}, {}]}}]}"))
+	f.Add([]byte("kind: course\nplayground: {access: {mode: public}, tabs: [{kind: http-port, number: 0x50, hostRewrite: \"a\\0b\"}], initTasks: {1: {run: !!binary AA==, timeout_seconds: 017}}}"))
+	f.Add([]byte("playground: {machines: [{drives: [{source: \"oci://x\", mount: /usr, size: 1_0GiB}, {mount: //}, ~], startupFiles: [{path: /a/../b, mode: 0o644, owner: 4294967295, content: |-\n  x\n }]}]}"))
+	f.Add([]byte("x: &x {a: 1, <<: [{b: 2}, {c: 3}]}\nplayground: &p\n  machines: [*x, {<<: *x, name: *p}]\n  initConditions: {values: [{key: \" \", validationRegex: '(a{9}){9}', nullable: ~}]}\n"))
 	files, _ := filepath.Glob("../../examples/*.yaml")
 	for _, file := range files {
 		if data, err := os.ReadFile(file); err == nil {

@@ -122,7 +122,7 @@ func TestManifestsInTheTreeConform(t *testing.T) {
 
 // beyond are the errors that a schema cannot express: what compares two
 // places, adds up, or computes with addresses; and what is no JSON at all.
-var beyond = regexp.MustCompile(`is also |no network "|no machine "|no task "|no init condition "|overlaps |outside |taken twice|together, above|` +
+var beyond = regexp.MustCompile(`is also |makes a file|is mounted|no network "|no machine "|no task "|no init condition "|overlaps |outside |taken twice|together, above|` +
 	`in a circle|has room for|itself; |broadcast|not that of network|below the least|above the most|too little|too much|duplicate key|` +
 	`is not an option|does not match|both the default|appears in dumps|not IPv4|too big a subnet|is the loopback|means this host|link-local|traffic between|multicast|` +
 	`not a regular|repeats too|means the machine itself|cannot be formatted|not a web address|is not a port|no drive is the root|machine: missing|network: missing|` +

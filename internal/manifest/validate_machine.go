@@ -339,12 +339,31 @@ func (c *checker) startupFiles(m *Machine, at string) {
 				c.warnf(file, `write "append: true" or merge them`, "%q overwrites %s", short(f.Path), index(at, before))
 			}
 			whole[f.Path] = i
+			c.fileCollides(m, at, i)
 		}
 		if f.Owner != "" && !isOwner(f.Owner) {
 			c.errorf(join(at2, "owner"), `write "user", "user:group" or numbers like "1000:1000"`, "%q is not an owner", short(f.Owner))
 		}
 		if f.Mode != "" && !modePattern.MatchString(f.Mode) {
 			c.errorf(join(at2, "mode"), `write octal digits, like "644"`, "%q is not a mode", short(f.Mode))
+		}
+	}
+}
+
+// fileCollides reports a startup file that another file or a drive leaves no
+// place for.
+func (c *checker) fileCollides(m *Machine, at string, i int) {
+	file, at2 := m.StartupFiles[i].Path, join(index(at, i), "path")
+	for j, d := range m.Drives[:min(len(m.Drives), MaxDrives)] {
+		if d.Mount == file {
+			c.errorf(at2, "name a file below it", "%q is the folder where %s is mounted", short(file), index(strings.TrimSuffix(at, "startupFiles")+"drives", j))
+			return
+		}
+	}
+	for j, other := range m.StartupFiles[:min(len(m.StartupFiles), MaxStartupFiles)] {
+		if other.Path != "" && other.Path != file && below(file, other.Path) {
+			c.errorf(at2, "change one of them", "%q is below %q, which %s makes a file", short(file), short(other.Path), index(at, j))
+			return
 		}
 	}
 }
