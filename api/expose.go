@@ -46,6 +46,7 @@ type ShellVisit struct {
 // OpenShell asks for a terminal of an exposed shell. Addition.
 type OpenShell struct {
 	TTY *TTY `json:"tty,omitempty"` // 80 by 24 without
+	Keep
 }
 
 // Protocols of a ScannedPort.

@@ -116,6 +116,17 @@ type TerminalRequest struct {
 	Command string `json:"command,omitempty"`
 	// TTY, if set, gives the program a terminal.
 	TTY *TTY `json:"tty,omitempty"`
+	Keep
+}
+
+// Keep asks for a program with a terminal that outlives its WebSocket, by half
+// an hour.
+type Keep struct {
+	// Session names the program: 16 to 64 letters, digits, - and _, which only
+	// who may go on with it knows. Where it runs already it is gone on with.
+	Session string `json:"session,omitempty"`
+	// Seen is how many bytes of its output the client has.
+	Seen uint64 `json:"seen,omitempty"`
 }
 
 // TTY is a terminal's kind and size in characters.
@@ -134,7 +145,13 @@ const (
 	FrameResize byte = 3 // client → server: JSON TTY
 	FrameSignal byte = 4 // client → server: a name like "INT"
 	FrameExit   byte = 5 // server → client: JSON Exit, the last one
+	// Of kept programs alone. Attached comes first. After Ahead bytes of output
+	// the server waits for an acknowledgement.
+	FrameAttached byte = 6 // server → client: JSON Attached
+	FrameEnd      byte = 7 // client → server: end the program
+	FrameAck      byte = 8 // client → server: 8 bytes, big-endian: output taken since the WebSocket was opened
 
+	Ahead    = 128 << 10
 	MaxFrame = 64 << 10
 )
 
@@ -142,4 +159,16 @@ const (
 type Exit struct {
 	Code  int    `json:"code"`
 	Error string `json:"error,omitempty"`
+	// Taken: the kept program goes on, on another WebSocket.
+	Taken bool `json:"taken,omitempty"`
+}
+
+// Attached tells where the output of a kept program goes on.
+type Attached struct {
+	// From is the number of the first byte that follows, from 0; what lies
+	// between Seen and it is lost. Upto is where what is old ends.
+	From uint64 `json:"from"`
+	Upto uint64 `json:"upto"`
+	// New: it did not run before.
+	New bool `json:"new,omitempty"`
 }

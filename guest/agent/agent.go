@@ -46,6 +46,7 @@ type Agent struct {
 	events  *board
 	accepts *accepts
 	tasks   tasks
+	kept    keeper
 	fork    sync.Mutex
 }
 

@@ -35,10 +35,27 @@ const drain = 200 * time.Millisecond
 const patience = 3 * time.Second
 
 func (a *Agent) exec(ctx context.Context, s *yamux.Stream, e wire.Exec) error {
+	if e.Keep != "" {
+		return a.execKept(ctx, s, e)
+	}
 	u, err := a.account(e.User)
 	if err != nil {
 		return err
 	}
+	respond(s, wire.Response{})
+	out := &frames{w: s}
+	p, failure := a.launch(u, e, func(text []byte) { out.write(wire.FrameStdout, text) })
+	if failure != nil {
+		out.exit(*failure)
+		return nil
+	}
+	a.conduct(ctx, s, out, p)
+	return nil
+}
+
+// launch starts a process, or tells as an exit why it could not. greet gets
+// what is shown before its own output, if there is any.
+func (a *Agent) launch(u accounts.Account, e wire.Exec, greet func([]byte)) (*process, *wire.Exit) {
 	attr := a.attributes(u, e)
 	argv := e.Argv
 	file := ""
@@ -50,18 +67,16 @@ func (a *Agent) exec(ctx context.Context, s *yamux.Stream, e wire.Exec) error {
 		}
 		argv = []string{name}
 	}
-	respond(s, wire.Response{})
-	out := &frames{w: s}
+	var err error
 	if file == "" {
 		if file, err = lookPath(argv[0], attr.Dir, attr.Env); err != nil {
-			out.exit(wire.Exit{Code: exitNotFound, Error: err.Error()})
-			return nil
+			return nil, &wire.Exit{Code: exitNotFound, Error: err.Error()}
 		}
 	}
 	var p *process
 	if e.TTY != nil && e.Login && len(e.Argv) == 0 {
 		if text := a.motd(u.Home); text != "" {
-			out.write(wire.FrameStdout, []byte(text))
+			greet([]byte(text))
 		}
 	}
 	if e.TTY != nil {
@@ -74,11 +89,9 @@ func (a *Agent) exec(ctx context.Context, s *yamux.Stream, e wire.Exec) error {
 		if errors.Is(err, os.ErrNotExist) {
 			code = exitNotFound
 		}
-		out.exit(wire.Exit{Code: code, Error: fmt.Sprintf("cannot start %q: %v", file, err)})
-		return nil
+		return nil, &wire.Exit{Code: code, Error: fmt.Sprintf("cannot start %q: %v", file, err)}
 	}
-	a.conduct(ctx, s, out, p)
-	return nil
+	return p, nil
 }
 
 // attributes of a process of user u, in a session of its own.
@@ -222,7 +235,9 @@ func (a *Agent) conduct(ctx context.Context, s *yamux.Stream, out *frames, p *pr
 		f *os.File
 	}{{wire.FrameStdout, p.stdout}, {wire.FrameStderr, p.stderr}} {
 		if o.f != nil {
-			outputs.Go(func() { out.copy(o.t, o.f, ended) })
+			outputs.Go(func() {
+				copyOutput(o.f, ended, func(b []byte) error { return out.write(o.t, b) })
+			})
 		}
 	}
 	exited := make(chan wire.Exit, 1)
@@ -321,13 +336,14 @@ func (p *process) signal(sig unix.Signal) {
 	})
 }
 
-// input obeys the host's frames until the host closes the stream.
-func (p *process) input(s io.Reader) {
+// input obeys the host's frames until the host closes the stream, or asks for
+// the end of the process, which it returns.
+func (p *process) input(s io.Reader) (end bool) {
 	open := true
 	for {
 		t, payload, err := wire.ReadFrame(s)
-		if err != nil {
-			return
+		if err != nil || t == wire.FrameEnd {
+			return err == nil
 		}
 		switch t {
 		case wire.FrameStdin:
@@ -377,10 +393,10 @@ func (f *frames) exit(e wire.Exit) {
 // the most that can be in a pipe. A background child may write for ever.
 const linger = 1 << 20
 
-// copy sends what r gives until it ends or, after the process has ended, until
-// it was waited for as long as drain. A host that is gone no longer stops the
+// copyOutput sends what r gives until it ends or, after the process has ended,
+// until it was waited for as long as drain. A failed send no longer stops the
 // reading: the process must not block on a full pipe.
-func (f *frames) copy(t wire.FrameType, r *os.File, ended <-chan struct{}) {
+func copyOutput(r *os.File, ended <-chan struct{}, send func([]byte) error) {
 	buf := make([]byte, wire.MaxChunk-5) // with its header, one chunk
 	var failed, last bool
 	wait, late := drain, 0
@@ -397,7 +413,7 @@ func (f *frames) copy(t wire.FrameType, r *os.File, ended <-chan struct{}) {
 		n, err := r.Read(buf)
 		took := time.Since(start)
 		if n > 0 && !failed {
-			failed = f.write(t, buf[:n]) != nil
+			failed = send(buf[:n]) != nil
 		}
 		if last {
 			wait = max(time.Millisecond, wait-took)

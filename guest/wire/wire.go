@@ -170,6 +170,32 @@ type Exec struct {
 	Login bool              `json:"login,omitempty"`
 	// TTY, if set, gives the process a terminal; stderr is then part of stdout.
 	TTY *TTY `json:"tty,omitempty"`
+	// Keep, if set, names a process with a terminal that outlives its stream:
+	// another OpExec with the same name goes on with it. The first frame of
+	// the agent is then FrameAttached. Seen is how many bytes of its output
+	// the host's side has already.
+	Keep string `json:"keep,omitempty"`
+	Seen uint64 `json:"seen,omitempty"`
+}
+
+// Of kept processes: KeepOutput is how many of the last bytes of its output one
+// can be asked for again, MaxKept how many there are in a machine, MaxKeepName
+// how long a name is.
+const (
+	KeepOutput  = 512 << 10
+	MaxKept     = 64
+	MaxKeepName = 64
+)
+
+// Attached opens the stream of a kept process.
+type Attached struct {
+	// From is the number, counted from 0, of the first byte of output that
+	// follows. What lies between Seen and it is lost.
+	From uint64 `json:"from"`
+	// Upto is where what was written before the attachment ends.
+	Upto uint64 `json:"upto"`
+	// New: the process was started for this stream.
+	New bool `json:"new,omitempty"`
 }
 
 // TTY is a terminal's kind and size in characters.
@@ -286,6 +312,8 @@ const (
 	FrameResize    FrameType = 3 // host → agent: JSON TTY
 	FrameSignal    FrameType = 4 // host → agent: signal name like "INT"
 	FrameExit      FrameType = 5 // agent → host: JSON Exit, the last frame
+	FrameAttached  FrameType = 6 // agent → host: JSON Attached, the first frame of a kept process
+	FrameEnd       FrameType = 7 // host → agent: end a kept process
 	MaxFrame                 = 64 << 10
 	MaxMessage               = 1 << 20
 	HandshakeHost            = "SANDLOT "
@@ -302,4 +330,6 @@ const (
 type Exit struct {
 	Code  int    `json:"code"`
 	Error string `json:"error,omitempty"`
+	// Taken: the kept process goes on, on another stream.
+	Taken bool `json:"taken,omitempty"`
 }

@@ -14,16 +14,23 @@ import (
 // The API's frames are the agent's, with the length taken over by WebSocket.
 func TestFrameNumbers(t *testing.T) {
 	for name, pair := range map[string][2]byte{
-		"stdin":  {api.FrameStdin, byte(wire.FrameStdin)},
-		"stdout": {api.FrameStdout, byte(wire.FrameStdout)},
-		"stderr": {api.FrameStderr, byte(wire.FrameStderr)},
-		"resize": {api.FrameResize, byte(wire.FrameResize)},
-		"signal": {api.FrameSignal, byte(wire.FrameSignal)},
-		"exit":   {api.FrameExit, byte(wire.FrameExit)},
+		"stdin":    {api.FrameStdin, byte(wire.FrameStdin)},
+		"stdout":   {api.FrameStdout, byte(wire.FrameStdout)},
+		"stderr":   {api.FrameStderr, byte(wire.FrameStderr)},
+		"resize":   {api.FrameResize, byte(wire.FrameResize)},
+		"signal":   {api.FrameSignal, byte(wire.FrameSignal)},
+		"exit":     {api.FrameExit, byte(wire.FrameExit)},
+		"attached": {api.FrameAttached, byte(wire.FrameAttached)},
+		"end":      {api.FrameEnd, byte(wire.FrameEnd)},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s: %d in the API, %d on the agent's channel", name, pair[0], pair[1])
 		}
+	}
+	// What is under way to a client can be asked for again: what it has not
+	// acknowledged, the channel's own window and a frame at each end.
+	if under := api.Ahead + 256<<10 + 2*wire.MaxFrame; under > wire.KeepOutput {
+		t.Errorf("%d bytes may be under way, and only %d are kept", under, wire.KeepOutput)
 	}
 	if api.MaxFrame != wire.MaxFrame {
 		t.Errorf("MaxFrame differs: %d and %d", api.MaxFrame, wire.MaxFrame)

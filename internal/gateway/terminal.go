@@ -37,8 +37,8 @@ func (g *Gateway) OpenTerminal(ctx context.Context, p api.Play, req api.Terminal
 
 // OpenShell is OpenTerminal for a visitor of an exposed shell, whose machine
 // and user are fixed. The token opens ServeShell of the same shell alone.
-func (g *Gateway) OpenShell(ctx context.Context, p api.Play, shell api.Shell, tty *api.TTY) (token string, err error) {
-	return g.openTerminal(ctx, p, api.TerminalRequest{Machine: shell.Machine, User: shell.User, TTY: tty}, shell.ID)
+func (g *Gateway) OpenShell(ctx context.Context, p api.Play, shell api.Shell, req api.OpenShell) (token string, err error) {
+	return g.openTerminal(ctx, p, api.TerminalRequest{Machine: shell.Machine, User: shell.User, TTY: req.TTY, Keep: req.Keep}, shell.ID)
 }
 
 func (g *Gateway) openTerminal(ctx context.Context, p api.Play, req api.TerminalRequest, shell string) (token string, err error) {
@@ -59,6 +59,10 @@ func (g *Gateway) openTerminal(ctx context.Context, p api.Play, req api.Terminal
 	if req.TTY != nil {
 		exec.TTY = &wire.TTY{Term: req.TTY.Term, Rows: req.TTY.Rows, Cols: req.TTY.Cols}
 	}
+	if exec.Keep, err = keepName(req, shell); err != nil {
+		return "", err
+	}
+	exec.Seen = req.Seen
 	id := play.ID(p.ID)
 	if err := g.await(ctx, id, machine.Name, play.ConditionBoot); err != nil {
 		return "", err
@@ -115,12 +119,14 @@ func (g *Gateway) serveTerminal(w http.ResponseWriter, r *http.Request, token, s
 		ws.Close(websocket.StatusGoingAway, "the machine or labd is going away")
 	})
 	defer stop()
+	flow := newFlow(term.exec.Keep != "")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		framesIn(ws, stream, &held)
+		defer flow.end()
+		framesIn(ws, stream, &held, flow)
 	}()
-	if framesOut(ws, stream) {
+	if framesOut(ws, stream, flow) {
 		ws.Close(websocket.StatusNormalClosure, "")
 	} else if ctx.Err() == nil {
 		ws.Close(websocket.StatusInternalError, "the connection to the machine's agent broke")
@@ -132,13 +138,16 @@ func (g *Gateway) serveTerminal(w http.ResponseWriter, r *http.Request, token, s
 
 // framesIn carries the client's frames to the program until the WebSocket
 // ends, and then ends the program. held is set while the program takes no more.
-func framesIn(ws *websocket.Conn, stream io.WriteCloser, held *atomic.Bool) {
+func framesIn(ws *websocket.Conn, stream io.WriteCloser, held *atomic.Bool, flow *flow) {
 	defer stream.Close()
 	ended := false
 	for {
 		kind, msg, err := ws.Read(context.Background())
 		if err != nil {
 			return
+		}
+		if kind == websocket.MessageBinary && len(msg) > 0 && msg[0] == api.FrameAck && flow.ack(msg[1:]) {
+			continue
 		}
 		if kind != websocket.MessageBinary || len(msg) == 0 || !fromClient(wire.FrameType(msg[0]), msg[1:]) {
 			ws.Close(websocket.StatusUnsupportedData, "want frames of stdin, resize or signal")
@@ -155,7 +164,7 @@ func framesIn(ws *websocket.Conn, stream io.WriteCloser, held *atomic.Bool) {
 // fromClient tells whether a client may send this frame.
 func fromClient(t wire.FrameType, payload []byte) bool {
 	switch t {
-	case wire.FrameStdin:
+	case wire.FrameStdin, wire.FrameEnd:
 		return true
 	case wire.FrameSignal:
 		return len(payload) <= 16
@@ -167,14 +176,17 @@ func fromClient(t wire.FrameType, payload []byte) bool {
 }
 
 // framesOut carries the program's frames to the client; true after its exit.
-func framesOut(ws *websocket.Conn, stream io.Reader) bool {
+func framesOut(ws *websocket.Conn, stream io.Reader, flow *flow) bool {
 	for {
+		flow.wait()
 		kind, payload, err := wire.ReadFrame(stream)
 		if err != nil {
 			return false
 		}
 		switch kind {
-		case wire.FrameStdout, wire.FrameStderr, wire.FrameExit:
+		case wire.FrameStdout, wire.FrameStderr:
+			flow.sent(len(payload))
+		case wire.FrameExit, wire.FrameAttached:
 		default:
 			continue
 		}

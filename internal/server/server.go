@@ -162,7 +162,7 @@ type Visitors interface {
 	Visits(id play.ID, exposed, cookie string) bool
 	EndVisits(login string)
 	ServePort(w http.ResponseWriter, r *http.Request, p api.Port, front string, refuse func(http.ResponseWriter, *http.Request, error))
-	OpenShell(ctx context.Context, p api.Play, shell api.Shell, tty *api.TTY) (token string, err error)
+	OpenShell(ctx context.Context, p api.Play, shell api.Shell, req api.OpenShell) (token string, err error)
 	ServeShell(w http.ResponseWriter, r *http.Request, shell api.Shell, token string) error
 	CloseExposed(id play.ID, exposed string)
 }

@@ -52,15 +52,14 @@ func (s *Server) openShell(w http.ResponseWriter, r *http.Request, shell api.She
 	if err != nil {
 		return err
 	}
-	tty := req.TTY
-	if tty == nil {
-		tty = &api.TTY{Term: "xterm-256color", Rows: 24, Cols: 80}
+	if req.TTY == nil {
+		req.TTY = &api.TTY{Term: "xterm-256color", Rows: 24, Cols: 80}
 	}
 	p, err := s.Shells.PlayOfShell(r.Context(), shell.ID)
 	if err != nil {
 		return err
 	}
-	token, err := s.Visitors.OpenShell(r.Context(), p, shell, tty)
+	token, err := s.Visitors.OpenShell(r.Context(), p, shell, req)
 	if err != nil {
 		return err
 	}
