@@ -62,7 +62,7 @@ func (way) ScanPorts(context.Context, api.Play, string) ([]api.ScannedPort, erro
 
 // things are ann's, made anew for every cell.
 type things struct {
-	t       *testing.T
+	t       testing.TB
 	site    *site
 	control *control.Control
 	ann     api.Me
@@ -158,14 +158,14 @@ func (f things) body(method, path string) string {
 	return "{}"
 }
 
-// Every cell of the table of access, with real accounts, plays and
-// playgrounds. A route without a rule fails.
-func TestAccess(t *testing.T) {
-	plays := shelf{}
+// newHouse is a site whose plays and playgrounds are kept by internal/control,
+// and ann in it. Plays run at once and do nothing.
+func newHouse(t testing.TB, changes ...func(*server.Options)) things {
+	t.Helper()
 	var f things
-	s := newSite(t, func(o *server.Options) {
+	wire := func(o *server.Options) {
 		c, err := control.New(control.Options{
-			Store: o.Accounts.(kept).store, Bender: plays, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
+			Store: o.Accounts.(kept).store, Bender: shelf{}, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
 			Facts: func(context.Context) (plan.Facts, error) {
 				return plan.Facts{Backends: map[string]plan.BackendFacts{"qemu": {MaxDrives: 24, MaxNICs: 5}}, Kernels: []string{"6.1"}}, nil
 			},
@@ -180,29 +180,43 @@ func TestAccess(t *testing.T) {
 		o.Ports, o.Shells, o.Forwards = c, c, c
 		o.Visitors = o.Gateway.(server.Visitors)
 		o.Gateway, o.Scanner = way{o.Gateway}, way{}
-	})
-	f.t, f.site, f.ann = t, s, s.add(t, "ann")
-	bob := s.add(t, "bob")
+	}
+	f.t, f.site = t, newSite(t, append([]func(*server.Options){wire}, changes...)...)
+	f.ann = f.site.add(t, "ann")
+	return f
+}
+
+// session signs somebody in.
+func (f things) session(who api.Me) (authorization string) {
+	f.t.Helper()
+	c, err := f.site.people.NewUserSession(f.t.Context(), who, api.Origin{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return basic(c.ID, c.AccessToken)
+}
+
+// token makes an access token of ann's.
+func (f things) token(scopes ...string) (authorization string) {
+	f.t.Helper()
+	made, err := f.site.people.NewToken(f.t.Context(), f.ann, api.CreateToken{Name: "t", Scope: scopes})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return "Bearer " + made.AccessToken
+}
+
+// Every cell of the table of access, with real accounts, plays and
+// playgrounds. A route without a rule fails.
+func TestAccess(t *testing.T) {
+	f := newHouse(t)
+	s, bob := f.site, f.site.add(t, "bob")
 	for name, role := range map[string]string{"root": api.RoleAdministrator, "gone": api.RoleUser} {
 		if _, err := s.people.Add(t.Context(), name, password, role); err != nil {
 			t.Fatal(err)
 		}
 	}
-	session := func(who api.Me) string {
-		c, err := s.people.NewUserSession(t.Context(), who, api.Origin{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return basic(c.ID, c.AccessToken)
-	}
-	token := func(scopes ...string) string {
-		made, err := s.people.NewToken(t.Context(), f.ann, api.CreateToken{Name: "t", Scope: scopes})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return "Bearer " + made.AccessToken
-	}
-	wide := token(api.Scopes...)
+	wide := f.token(api.Scopes...)
 	narrow := map[string]string{"": wide}
 	for _, without := range api.Scopes {
 		var rest []string
@@ -211,13 +225,13 @@ func TestAccess(t *testing.T) {
 				rest = append(rest, scope)
 			}
 		}
-		narrow[without] = token(rest...)
+		narrow[without] = f.token(rest...)
 	}
-	disabled := session(api.Me{ID: "gone"})
+	disabled := f.session(api.Me{ID: "gone"})
 	if err := s.people.SetDisabled(t.Context(), "gone", true); err != nil {
 		t.Fatal(err)
 	}
-	ann, other, root := session(f.ann), session(bob), session(api.Me{ID: "root"})
+	ann, other, root := f.session(f.ann), f.session(bob), f.session(api.Me{ID: "root"})
 	for _, rule := range server.Rules() {
 		want := server.Allowed(rule.Access)
 		if want == nil {

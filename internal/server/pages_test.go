@@ -40,7 +40,7 @@ type kept struct {
 
 const password = "a long enough one"
 
-func newSite(t *testing.T, changes ...func(o *server.Options)) *site {
+func newSite(t testing.TB, changes ...func(o *server.Options)) *site {
 	t.Helper()
 	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"))
 	if err != nil {
@@ -69,7 +69,7 @@ func newSite(t *testing.T, changes ...func(o *server.Options)) *site {
 	return &site{Server: h, people: people, store: s, admin: admin}
 }
 
-func (s *site) add(t *testing.T, name string) api.Me {
+func (s *site) add(t testing.TB, name string) api.Me {
 	t.Helper()
 	who, err := s.people.Add(t.Context(), name, password, api.RoleUser)
 	if err != nil {
