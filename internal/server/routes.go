@@ -10,6 +10,7 @@ import (
 
 	"sandlot/api"
 	"sandlot/internal/play"
+	"sandlot/internal/server/openapi"
 )
 
 // access says who may call a route. Ownership is looked up where plays and
@@ -196,7 +197,7 @@ var routes = []route{
 	{"POST", "/api/plays/{id}/ports/scan", owner, scanPorts, nil,
 		about{"Ports inside machines that answer to HTTP or HTTPS", nil, replies([]api.ScannedPort{}), map[string]string{"machine": "only those of this machine"}}},
 	{"GET", "/exposed/{port}/enter", owner, nil, enterPort,
-		about{"Hands a signed-in browser over to a private port by a redirect", nil, replies("text/html"), map[string]string{"to": "path to go on to"}}},
+		about{"Hands a signed-in browser over to a private port by a redirect", nil, replies(openapi.Redirect{}), map[string]string{"to": "path to go on to"}}},
 	{"GET", "/api/plays/{id}/shells", owner, listShells, nil,
 		about{"Exposed shells of a play", nil, replies([]api.Shell{}), nil}},
 	{"POST", "/api/plays/{id}/shells", owner, exposeShell, nil,

@@ -25,11 +25,14 @@ type Operation struct {
 	// In is a value of the body's type, nil without one.
 	In any
 	// Out are values of the types a reply may have. A string stands for text
-	// of that media type.
+	// of that media type, Redirect for none.
 	Out []any
 	// WebSocket routes have no reply but an upgrade.
 	WebSocket bool
 }
+
+// Redirect is the reply of a route that leads browsers on.
+type Redirect struct{}
 
 // Optional is the Security of routes that may be signed in to.
 const Optional = "optional"
@@ -120,8 +123,14 @@ func (s *schemas) operation(op Operation, path string) object {
 	responses := object{"default": object{"$ref": "#/components/responses/Refusal"}}
 	if op.WebSocket {
 		responses["101"] = object{"description": "The connection becomes a WebSocket."}
-	} else {
-		responses["200"] = object{"description": op.Summary, "content": s.content(op.Out)}
+	} else if content := s.content(op.Out); len(content) > 0 {
+		responses["200"] = object{"description": op.Summary, "content": content}
+	}
+	if slices.Contains(op.Out, any(Redirect{})) {
+		responses["303"] = object{
+			"description": op.Summary,
+			"headers":     object{"Location": object{"required": true, "schema": object{"type": "string"}}},
+		}
 	}
 	o["responses"] = responses
 	return o
@@ -133,6 +142,9 @@ func (s *schemas) content(out []any) object {
 	for _, v := range out {
 		if mediaType, ok := v.(string); ok {
 			content[mediaType] = object{"schema": object{"type": "string"}}
+			continue
+		}
+		if _, ok := v.(Redirect); ok {
 			continue
 		}
 		of = append(of, s.of(v, false))
