@@ -277,12 +277,23 @@ const maxMachines = 5
 // machines is what the gateway reaches: bender's agents.
 type machines struct{ bender *bender.Bender }
 
-func (m machines) agent(id play.ID, machine string) (*session.Agent, error) {
+// inside is a session with a machine's agent, as far as the gateway needs it.
+type inside interface {
+	Authorize(ctx context.Context, user, key string) error
+	Dial(ctx context.Context, address string) (net.Conn, error)
+	Listen(ctx context.Context, address string) (net.Listener, error)
+	ExecStream(ctx context.Context, e wire.Exec) (io.ReadWriteCloser, error)
+	Ports(ctx context.Context) ([]wire.Port, error)
+}
+
+var _ inside = (*session.Agent)(nil)
+
+func (m machines) agent(id play.ID, machine string) (inside, error) {
 	a, err := m.bender.Agent(id, machine)
 	if err != nil {
 		return nil, api.Errorf(api.Conflict, "%s", err)
 	}
-	return a.(*session.Agent), nil
+	return a.(inside), nil
 }
 
 // Await returns once the machine has reached the condition, or an error if it
