@@ -27,3 +27,8 @@ func (c *Client) RevokeToken(ctx context.Context, id string) error {
 func (c *Client) SigninURL(ctx context.Context) (api.SigninURL, error) {
 	return call[api.SigninURL](ctx, c, http.MethodPost, "/auth/signin-url", nil)
 }
+
+// SetPreferences changes what the user prefers.
+func (c *Client) SetPreferences(ctx context.Context, p api.Preferences) (api.Me, error) {
+	return call[api.Me](ctx, c, http.MethodPatch, "/account/preferences", p)
+}

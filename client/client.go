@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -36,6 +37,8 @@ type Config struct {
 	// CAFile is a PEM file of certificates to trust beside the system's;
 	// empty means none.
 	CAFile string
+	// Log gets a line for each request, without its credentials; nil is none.
+	Log *slog.Logger
 }
 
 // Client speaks to one labd. Use New.
@@ -62,6 +65,9 @@ type Retry struct {
 // read.
 func New(cfg Config) (*Client, error) {
 	cfg.APIBaseURL = strings.TrimRight(cfg.APIBaseURL, "/")
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	u, err := url.Parse(cfg.APIBaseURL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("cannot use API address %q: want http(s)://HOST[:PORT]/api; see --endpoint", cfg.APIBaseURL)
@@ -197,6 +203,7 @@ func (c *Client) once(ctx context.Context, method, path string, body io.Reader, 
 		req.SetBasicAuth(c.cfg.SessionID, c.cfg.AccessToken)
 	}
 	res, err := c.http.Do(req)
+	c.cfg.Log.DebugContext(ctx, "request", "method", method, "path", path, "status", statusOf(res), "error", err)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, backoff.Permanent(ctx.Err())
@@ -225,6 +232,13 @@ func (c *Client) once(ctx context.Context, method, path string, body io.Reader, 
 		return nil, backoff.Permanent(fmt.Errorf("cannot read reply to %s %s: %v", method, path, err))
 	}
 	return res.Header, nil
+}
+
+func statusOf(res *http.Response) int {
+	if res == nil {
+		return 0
+	}
+	return res.StatusCode
 }
 
 // plain drops the method and URL that net/http puts before a cause.

@@ -68,9 +68,9 @@ func (a *App) authLogin() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&session, "session-id", "s", "", "session id, instead of a login with the browser")
 	cmd.Flags().StringVarP(&token, "access-token", "t", "", "access token of that session")
-	cmd.Flags().StringVarP(&passphrase, "ssh-key-passphrase", "p", "", "passphrase of the SSH key to make")
-	cmd.Flags().StringVarP(&publicKey, "ssh-public-key", "k", "", "path of a public key to use instead of making one")
-	cmd.MarkFlagsMutuallyExclusive("ssh-key-passphrase", "ssh-public-key")
+	cmd.Flags().StringVarP(&passphrase, "ssh-passphrase", "p", "", "passphrase of the SSH key to make")
+	cmd.Flags().StringVarP(&publicKey, "ssh-authorized-key", "k", "", "path of a public key to use instead of making one")
+	cmd.MarkFlagsMutuallyExclusive("ssh-passphrase", "ssh-authorized-key")
 	return cmd
 }
 
@@ -90,6 +90,9 @@ func (a *App) browserLogin(ctx context.Context, cfg Config) (Config, error) {
 		return cfg, err
 	}
 	fmt.Fprintf(a.Err, "Open this page and confirm:\n\n  %s\n\n", clean(pending.AuthURL))
+	if _, ok := terminalOf(a.Err); ok {
+		a.browse(pending.AuthURL)
+	}
 	cfg.SessionID, cfg.AccessToken = pending.ID, pending.AccessToken
 	if c, err = a.dial(cfg); err != nil {
 		return cfg, err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -38,7 +39,11 @@ type App struct {
 	// Tune adjusts a new client; tests make it impatient.
 	Tune func(*client.Client)
 
+	// OpenURL shows a web page in the desktop's browser.
+	OpenURL func(address string) error
+
 	endpoint string // --endpoint
+	logLevel choice // --log-level
 }
 
 // New returns labctl as a shell starts it.
@@ -47,7 +52,8 @@ func New() *App {
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Getenv: os.Getenv, Now: time.Now,
 		Version: "dev", Commit: "unknown", Built: "unknown",
-		Tune: func(*client.Client) {},
+		Tune:    func(*client.Client) {},
+		OpenURL: openURL,
 	}
 }
 
@@ -104,6 +110,8 @@ func (a *App) root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&a.endpoint, "endpoint", "", "address of labd, like http://localhost:8484 (default: LABCTL_ENDPOINT, or as logged in)")
+	a.logLevel = choice{choices: []string{"debug", "info", "warn", "error", "fatal"}, value: "info"}
+	root.PersistentFlags().VarP(&a.logLevel, "log-level", "l", "debug: tell on stderr what is asked of labd, and why connections end")
 	root.AddCommand(
 		group("auth", "Sign in and out", nil,
 			a.authLogin(), a.authLogout(), a.authWhoami(), a.authToken(), a.authSigninURL()),
@@ -111,12 +119,12 @@ func (a *App) root() *cobra.Command {
 			a.playgroundStart(), a.playgroundList(), a.playgroundStatus(), a.playgroundMachines(),
 			a.playgroundStop(), a.playgroundRestart(), a.playgroundDestroy(), a.playgroundPersist(), a.playgroundLifetime(),
 			a.playgroundCatalog(), a.playgroundSources(), a.playgroundKernels(), a.playgroundTasks(), a.playgroundWait(),
-			a.playgroundCreate(), a.playgroundUpdate(), a.playgroundRemove(), a.playgroundManifest(),
+			a.playgroundCreate(), a.playgroundUpdate(), a.playgroundRegion(), a.playgroundRemove(), a.playgroundManifest(),
 			group("machine", "Act on one machine of a play", nil,
 				a.machineReboot(), a.machineStop(), a.machineRestart(), a.machineConsole(), a.machineJournal())),
 		group("manifest", "Check manifests and show what they would start", nil,
 			a.manifestValidate(), a.manifestPlan(), a.manifestSchema()),
-		a.ssh(), a.terminal(), a.sshProxy(), a.cp(), a.portForward(), a.expose(), a.search(), a.api(), a.version(),
+		a.ssh(), a.terminal(), a.sshProxy(), a.cp(), a.ide(), a.portForward(), a.kubeProxy(), a.expose(), a.search(), a.api(), a.version(),
 	)
 	a.finish(root)
 	return root
@@ -153,12 +161,21 @@ func (a *App) dial(cfg Config) (*client.Client, error) {
 		AccessToken: cfg.AccessToken,
 		CAFile:      cfg.CAFile,
 		UserAgent:   fmt.Sprintf("labctl/%s (built: %s commit: %s)", a.Version, a.Built, a.Commit),
+		Log:         a.log(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	a.Tune(c)
 	return c, nil
+}
+
+// log is for --log-level debug; nothing is logged otherwise.
+func (a *App) log() *slog.Logger {
+	if a.logLevel.value != "debug" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // terminalOf returns the file descriptor of a terminal.

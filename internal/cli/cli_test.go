@@ -220,7 +220,7 @@ func TestStart(t *testing.T) {
 	}
 
 	var p api.Play
-	if err := json.Unmarshal([]byte(s.must("playground", "start", "flexbox", "-o", "json")), &p); err != nil || p.State() != "RUNNING" {
+	if err := json.Unmarshal([]byte(s.must("playground", "start", "flexbox", "--output", "json")), &p); err != nil || p.State() != "RUNNING" {
 		t.Errorf("-o json: %v %s", err, p.State())
 	}
 

@@ -88,7 +88,7 @@ func TestDataCommandsHaveFormats(t *testing.T) {
 		"auth login": true, "auth logout": true, "auth token revoke": true, "auth signin-url": true, "playground stop": true, "playground destroy": true, "playground persist": true,
 		"playground lifetime": true, "playground wait": true, "playground remove": true, "playground machine reboot": true,
 		"playground machine stop": true, "playground machine restart": true, "playground machine console": true, "playground machine journal": true,
-		"ssh-proxy": true, "cp": true, "expose port": true, "expose shell": true, "expose remove": true, "port-forward": true,
+		"ssh-proxy": true, "cp": true, "ide": true, "kube-proxy": true, "expose local": true, "playground region": true, "expose port": true, "expose shell": true, "expose remove": true, "port-forward": true,
 		"manifest schema": true, "ssh": true, "terminal": true, "api": true, "version": true,
 		"playground start": true, "playground restart": true, "playground create": true, "playground update": true, // id or json
 		"playground manifest": true, "manifest validate": true, "manifest plan": true, // text, yaml or json

@@ -26,6 +26,25 @@ func (a *App) completePlays(cmd *cobra.Command, args []string, _ string) ([]stri
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeStopped offers what can be restarted.
+func (a *App) completeStopped(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := a.client()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	plays, err := allPlays(cmd.Context(), c)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []string
+	for _, p := range plays {
+		if s := p.State(); s == string(play.Stopped) || s == string(play.Failed) {
+			out = append(out, p.ID+"\t"+clean(p.Playground.Name+" "+p.Title))
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
 func (a *App) completeMachines(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		return a.completePlays(cmd, args, prefix)

@@ -30,6 +30,7 @@ var examples = map[string]string{
 	"playground wait":            "labctl playground wait PLAY",
 	"playground remove":          "labctl playground remove my-lab-0a1b2c3d",
 	"playground manifest":        "labctl playground manifest debian-12 > lab.yaml",
+	"playground region":          "labctl playground region\nlabctl playground region eu",
 	"playground machine reboot":  "labctl playground machine reboot PLAY web",
 	"playground machine stop":    "labctl playground machine stop PLAY web",
 	"playground machine restart": "labctl playground machine restart PLAY web",

@@ -13,7 +13,7 @@ import (
 
 func (a *App) expose() *cobra.Command {
 	return group("expose", "Give ports and shells of machines an address of their own", nil,
-		a.exposePort(), a.exposeShell(), a.exposeList(), a.exposeScan(), a.exposeRemove())
+		a.exposePort(), a.exposeLocal(), a.exposeShell(), a.exposeList(), a.exposeScan(), a.exposeRemove())
 }
 
 // accessOf is the access that --public says.
@@ -26,7 +26,7 @@ func accessOf(public bool) string {
 
 func (a *App) exposePort() *cobra.Command {
 	var req api.Port
-	var public, scanned, link bool
+	var public, scanned, link, open bool
 	cmd := &cobra.Command{
 		Use:   "port PLAY (PORT | --scanned)",
 		Short: "Give a port of a machine a web address",
@@ -34,7 +34,7 @@ func (a *App) exposePort() *cobra.Command {
 the play's owner only: in a browser that is signed in, or by --link anywhere,
 once and within a minute.`,
 		Example: `  labctl expose port PLAY 8080
-  labctl expose port PLAY 8443 --tls --public
+  labctl expose port PLAY 8443 --https --public
   labctl expose port PLAY --scanned`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completePlays,
@@ -42,10 +42,11 @@ once and within a minute.`,
 	f := cmd.Flags()
 	f.StringVarP(&req.Machine, "machine", "m", "", "machine (default: the first; with --scanned: all)")
 	a.completeMachineFlag(cmd)
-	f.BoolVarP(&req.TLS, "tls", "s", false, "the application speaks HTTPS, self-signed or not")
+	f.BoolVarP(&req.TLS, "https", "s", false, "the application speaks HTTPS, self-signed or not")
 	f.BoolVarP(&public, "public", "p", false, "open to everybody who has the address")
 	f.StringVar(&req.HostRewrite, "host-rewrite", "", "Host header that the application gets, like localhost")
 	f.StringVar(&req.PathRewrite, "path-rewrite", "", "path to put before every path, like /app")
+	f.BoolVarP(&open, "open", "o", false, "open the address in a browser")
 	f.BoolVar(&scanned, "scanned", false, "all ports that answer to HTTP or HTTPS")
 	f.BoolVar(&link, "link", false, "print an address that opens a private port once, in any browser")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -87,6 +88,9 @@ once and within a minute.`,
 				continue
 			}
 			fmt.Fprintln(a.Out, clean(p.URL))
+			if open {
+				a.browse(p.URL)
+			}
 		}
 		return errors.Join(errs...)
 	}
@@ -95,10 +99,10 @@ once and within a minute.`,
 
 func (a *App) exposeShell() *cobra.Command {
 	var req api.Shell
-	var public bool
+	var public, open bool
 	cmd := &cobra.Command{
 		Use:               "shell PLAY",
-		Short:             "Give a shell on a machine an address, which has no page yet",
+		Short:             "Give a shell on a machine a web address",
 		Example:           "  labctl expose shell PLAY -m node-01 -u root",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePlays,
@@ -107,6 +111,7 @@ func (a *App) exposeShell() *cobra.Command {
 	a.completeMachineFlag(cmd)
 	cmd.Flags().StringVarP(&req.User, "user", "u", "", "user (default: the machine's default user)")
 	cmd.Flags().BoolVarP(&public, "public", "p", false, "open to everybody who has the address")
+	cmd.Flags().BoolVarP(&open, "open", "o", false, "open the address in a browser")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.client()
 		if err != nil {
@@ -117,6 +122,9 @@ func (a *App) exposeShell() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if open {
+			defer a.browse(s.URL)
+		}
 		_, err = fmt.Fprintln(a.Out, clean(s.URL))
 		return err
 	}
@@ -126,6 +134,7 @@ func (a *App) exposeShell() *cobra.Command {
 func (a *App) exposeList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "list PLAY",
+		Aliases:           []string{"ls"},
 		Short:             "List what a play exposes",
 		Example:           "  labctl expose list PLAY -o json",
 		Args:              cobra.ExactArgs(1),

@@ -198,6 +198,7 @@ func (a *App) serveLocal(ctx context.Context, l net.Listener, tunnel *client.Tun
 			}
 			go func() {
 				inside, err := tunnel.Dial(ctx, remote)
+				a.log().Debug("connection", "from", outside.RemoteAddr(), "to", remote, "machine", f.Machine, "error", err)
 				if err != nil {
 					outside.Close()
 					if ctx.Err() == nil && !errors.Is(err, context.Canceled) {

@@ -53,6 +53,10 @@ const (
 
 // hint tells a person that a machine is still starting until stop is called.
 func (a *App) hint(machine string) (stop func()) {
+	text := "Waiting for machine " + machine + " to start"
+	if _, ok := terminalOf(a.Err); ok {
+		return a.spin(text)
+	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -63,7 +67,7 @@ func (a *App) hint(machine string) (stop func()) {
 			case <-done:
 				return
 			case <-timer.C:
-				a.say(false, "Waiting for machine %s to start …", machine)
+				a.say(false, "%s …", text)
 				timer.Reset(laterHint)
 			}
 		}

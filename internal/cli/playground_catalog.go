@@ -14,9 +14,10 @@ func (a *App) playgroundCatalog() *cobra.Command {
 	var filter string
 	var quiet bool
 	cmd := &cobra.Command{
-		Use:   "catalog",
-		Short: "List playgrounds to start",
-		Args:  cobra.NoArgs,
+		Use:     "catalog",
+		Aliases: []string{"cat"},
+		Short:   "List playgrounds to start",
+		Args:    cobra.NoArgs,
 	}
 	format := outputFlag(cmd, "table", "json", "yaml")
 	cmd.Flags().StringVarP(&filter, "filter", "f", "", "my-custom, recent, popular, community or base (default: official ones)")

@@ -26,6 +26,11 @@ func (a *App) end(ctx context.Context, id, action string, quiet bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
+	stopSpinner := func() {}
+	if !quiet {
+		stopSpinner = a.spin(map[string]string{api.ActionStop: "Stopping play ", api.ActionDestroy: "Destroying play "}[action] + id)
+	}
+	defer func() { stopSpinner() }()
 	over := func(p api.Play) bool {
 		state := play.State(p.State())
 		return state == play.Destroyed || (state == play.Stopped && action == api.ActionStop)
@@ -57,6 +62,8 @@ func (a *App) end(ctx context.Context, id, action string, quiet bool) error {
 		}
 		p = next
 	}
+	stopSpinner()
+	stopSpinner = func() {}
 	a.say(quiet, "Play %s is %s.", id, map[string]string{api.ActionStop: "stopped", api.ActionDestroy: "destroyed"}[action])
 	return nil
 }

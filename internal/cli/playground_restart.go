@@ -13,21 +13,20 @@ import (
 )
 
 func (a *App) playgroundRestart() *cobra.Command {
-	var quiet, ssh bool
-	var login login
+	var end ending
 	cmd := &cobra.Command{
 		Use:               "restart PLAY|TITLE",
 		Short:             "Start a stopped play again, with its disks",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completePlays,
+		ValidArgsFunction: a.completeStopped,
 	}
-	format := outputFlag(cmd, "id", "json")
-	f := cmd.Flags()
-	f.BoolVarP(&quiet, "quiet", "q", false, "print the play's id alone")
-	f.BoolVar(&ssh, "ssh", false, "end in a shell on the machine")
-	f.StringVarP(&login.machine, "machine", "m", "", "machine for --ssh (default: the first)")
-	f.StringVarP(&login.user, "user", "u", "", "user for --ssh (default: the machine's default user)")
+	format := &choice{choices: []string{"id", "json"}, value: "id"}
+	cmd.Flags().Var(format, "output", "output format: id, json")
+	end.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := end.check(); err != nil {
+			return err
+		}
 		ctx := cmd.Context()
 		c, err := a.client()
 		if err != nil {
@@ -41,17 +40,10 @@ func (a *App) playgroundRestart() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if p, err = a.await(ctx, c, p, waits{running: true, ready: true, again: true}, quiet); err != nil {
+		if p, err = a.await(ctx, c, p, waits{running: true, ready: true, again: true}, end.quiet); err != nil {
 			return err
 		}
-		if ssh {
-			return a.runSSH(ctx, c, p, login, nil)
-		}
-		if format.value == "json" {
-			return printAs(a.Out, "json", p)
-		}
-		_, err = fmt.Fprintln(a.Out, p.ID)
-		return err
+		return a.conclude(ctx, c, p, end, format.value)
 	}
 	return cmd
 }

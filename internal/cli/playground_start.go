@@ -25,18 +25,16 @@ func (a *App) playgroundStart() *cobra.Command {
   labctl playground start debian --ssh`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	format := outputFlag(cmd, "id", "json")
+	format := &choice{choices: []string{"id", "json"}, value: "id"}
 	f := cmd.Flags()
+	f.Var(format, "output", "output format: id, json")
+	o.ending.flags(cmd)
+	f.BoolVar(&o.free, "as-free-tier-user", false, "with the limits of a free account, where labd has plans")
 	f.StringVarP(&o.file, "file", "f", "", "manifest to take machines, networks, tabs, tasks and conditions from; - is stdin")
 	f.StringVar(&o.backend, "backend", "", "run the playground's machines on this backend")
 	f.StringVar(&o.title, "title", "", "title of the play")
 	f.StringArrayVarP(&o.conditions, "init-condition", "i", nil, "choice as KEY=VALUE; repeatable")
 	f.BoolVar(&o.consent, "safety-disclaimer-consent", false, "start other people's playgrounds without asking")
-	f.BoolVar(&o.ssh, "ssh", false, "end in a shell on the machine")
-	f.BoolVar(&o.forwards, "with-port-forwards", false, "end in the playground's port forwards, until Ctrl-C")
-	f.StringVarP(&o.login.machine, "machine", "m", "", "machine for --ssh (default: the first)")
-	f.StringVarP(&o.login.user, "user", "u", "", "user for --ssh (default: the machine's default user)")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the play's id alone")
 	f.BoolVar(&o.skipRunning, "skip-wait-running", false, "do not wait until the machines run")
 	f.BoolVar(&o.skipReady, "skip-wait-ready", false, "do not wait until the machines take SSH")
 	f.BoolVar(&o.skipInit, "skip-wait-init", false, "do not wait until the init tasks are done")
@@ -51,22 +49,24 @@ func (a *App) playgroundStart() *cobra.Command {
 		if len(args) == 0 {
 			return a.whichPlayground(ctx, c)
 		}
+		if err := o.check(); err != nil {
+			return err
+		}
 		return a.start(ctx, c, args[0], o, format.value)
 	}
 	return cmd
 }
 
 type startOptions struct {
+	ending
 	file, backend, title             string
 	conditions                       []string
-	forwards                         bool
-	consent, ssh, quiet              bool
+	consent, free                    bool
 	skipRunning, skipReady, skipInit bool
-	login                            login
 }
 
 func (a *App) start(ctx context.Context, c *client.Client, name string, o startOptions, format string) error {
-	req := api.StartPlay{Playground: name, SafetyDisclaimerConsent: o.consent, Title: o.title}
+	req := api.StartPlay{Playground: name, SafetyDisclaimerConsent: o.consent, Title: o.title, AsFreeTierUser: o.free}
 	var err error
 	if req.InitConditions, err = parseConditions(o.conditions); err != nil {
 		return err
@@ -129,27 +129,11 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 	for _, line := range warnings(p) {
 		a.say(o.quiet, "%s", line)
 	}
-	if o.ssh {
-		return a.runSSH(ctx, c, p, o.login, nil)
-	}
-	if format == "json" {
-		return printAs(a.Out, "json", p)
-	}
-	if _, err := fmt.Fprintln(a.Out, p.ID); err != nil {
-		return err
-	}
-	if p.PageURL != "" {
+	if !o.ssh && o.ide == "" && p.PageURL != "" && !o.open {
 		a.say(o.quiet, "Open it:  %s", p.PageURL)
 	}
-	a.say(o.quiet, "Enter it: labctl ssh %s", p.ID)
-	if o.forwards {
-		saved, err := c.PortForwards(ctx, p.ID)
-		if err != nil || len(saved) == 0 {
-			return err
-		}
-		return a.forwardAll(ctx, c, p.ID, saved, o.quiet)
-	}
-	return nil
+	a.say(o.quiet || o.ssh || o.ide != "", "Enter it: labctl ssh %s", p.ID)
+	return a.conclude(ctx, c, p, o.ending, format)
 }
 
 // checkChoices refuses values that the stored playground does not take.

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,13 +15,14 @@ import (
 )
 
 func (a *App) playgroundUpdate() *cobra.Command {
-	var file string
-	var quiet bool
+	var file, dir string
+	var quiet, force bool
 	cmd := &cobra.Command{
-		Use:   "update NAME [-f FILE]",
+		Use:   "update NAME [-f FILE | -d DIR]",
 		Short: "Replace a playground of your own with a complete manifest",
 		Long: `Replace a playground of your own with a complete manifest, as labctl playground
-manifest prints it. Without -f the manifest is NAME/manifest.yaml.`,
+manifest prints it. Without -f the manifest is manifest.yaml in the folder of
+-d, or in NAME. Other files of the folder are not stored.`,
 		Example: `  labctl playground manifest my-lab-0a1b2c3d > lab.yaml
   labctl playground update my-lab-0a1b2c3d -f lab.yaml`,
 		Args:              cobra.ExactArgs(1),
@@ -27,7 +30,10 @@ manifest prints it. Without -f the manifest is NAME/manifest.yaml.`,
 	}
 	format := outputFlag(cmd, "name", "json")
 	cmd.Flags().StringVarP(&file, "file", "f", "", "manifest; - is stdin")
+	cmd.Flags().StringVarP(&dir, "dir", "d", "", "folder with the manifest (default: NAME)")
+	cmd.Flags().BoolVar(&force, "force", false, "do not ask; labctl never does here")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the name alone")
+	cmd.MarkFlagsMutuallyExclusive("file", "dir")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name := args[0]
 		c, err := a.client()
@@ -35,8 +41,12 @@ manifest prints it. Without -f the manifest is NAME/manifest.yaml.`,
 			return err
 		}
 		if file == "" {
-			if file, err = manifestIn(name); err != nil {
+			folder := cmp.Or(dir, name)
+			if file, err = manifestIn(folder); err != nil {
 				return err
+			}
+			if n := otherFiles(folder); n > 0 {
+				a.say(quiet, "note: %d other file(s) in %s are not stored; a manifest's markdown and cover are part of it", n, folder)
 			}
 		}
 		const then = "; nothing was changed"
@@ -67,6 +77,17 @@ var createSuffix = regexp.MustCompile(`^-[0-9a-f]{8}$`)
 func sameName(given, full string) bool {
 	n := len(full) - manifest.CreateSuffix
 	return given == "" || given == full || n > 0 && given == full[:n] && createSuffix.MatchString(full[n:])
+}
+
+// otherFiles counts what is in a folder beside its manifest.
+func otherFiles(dir string) (n int) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != "manifest.yaml" && e.Name() != "manifest.yml" && !strings.HasPrefix(e.Name(), ".") {
+			n++
+		}
+	}
+	return n
 }
 
 // manifestIn finds the manifest in a folder.

@@ -16,10 +16,11 @@ import (
 func (a *App) search() *cobra.Command {
 	var kinds, categories, tags, difficulties []string
 	var limit, offset int
-	var quiet bool
+	var quiet, open bool
 	cmd := &cobra.Command{
-		Use:   "search [WORD...]",
-		Short: "Find playgrounds by words and categories",
+		Use:     "search [WORD...]",
+		Aliases: []string{"s", "find"},
+		Short:   "Find playgrounds by words and categories",
 		Long: `Find playgrounds by words and categories, the best match first. All words must
 occur; of several kinds, categories or tags one is enough. labd has playgrounds
 only; other kinds of the platform find nothing.`,
@@ -30,8 +31,9 @@ only; other kinds of the platform find nothing.`,
 	f.StringSliceVarP(&categories, "category", "c", nil, "only these categories, like networking")
 	f.StringSliceVarP(&tags, "tag", "t", nil, "only these tags")
 	f.StringSliceVarP(&difficulties, "difficulty", "d", nil, "only these difficulties")
-	f.IntVar(&limit, "limit", 20, "print at most so many")
+	f.IntVarP(&limit, "limit", "n", 20, "print at most so many")
 	f.IntVar(&offset, "offset", 0, "leave out the first ones")
+	f.BoolVar(&open, "open", false, "open what is found first in a browser")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print kind/name only")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		words := strings.TrimSpace(strings.Join(args, " "))
@@ -52,6 +54,9 @@ only; other kinds of the platform find nothing.`,
 		items, total, err := c.Search(cmd.Context(), query)
 		if err != nil {
 			return err
+		}
+		if open && len(items) > 0 {
+			a.browse(items[0].PageURL)
 		}
 		if !quiet && (format.value == "json" || format.value == "yaml") {
 			return printAs(a.Out, format.value, api.SearchResult{Items: items})

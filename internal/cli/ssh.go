@@ -54,25 +54,13 @@ const (
 	sshPause = time.Second
 )
 
-func (a *App) runSSH(ctx context.Context, c *client.Client, p api.Play, l login, command []string) error {
-	return a.runSSHWith(ctx, c, p, l, command, false)
-}
-
 func (a *App) runSSHWith(ctx context.Context, c *client.Client, p api.Play, l login, command []string, forwardAgent bool) error {
 	machine, user, err := l.resolve(p)
 	if err != nil {
 		return err
 	}
-	cfg, err := a.config()
-	if err != nil {
-		return err
-	}
-	id, err := a.identity(cfg)
-	if err != nil {
-		return err
-	}
 	stopHint := a.hint(machine.Name)
-	conn, err := a.connectSSH(ctx, c, p.ID, machine.Name, user, id)
+	conn, id, err := a.sshTo(ctx, c, p.ID, machine.Name, user)
 	stopHint()
 	if err != nil {
 		return err
@@ -84,14 +72,22 @@ func (a *App) runSSHWith(ctx context.Context, c *client.Client, p api.Play, l lo
 	}
 	defer session.Close()
 	if forwardAgent {
-		if id.agent == nil {
-			return errors.New("cannot forward the SSH agent: SSH_AUTH_SOCK names none that answers")
-		}
-		if err := errors.Join(agent.ForwardToAgent(conn, id.agent), agent.RequestAgentForwarding(session)); err != nil {
-			return fmt.Errorf("cannot forward the SSH agent: %v", err)
+		if err := lendAgent(conn, session, id); err != nil {
+			return err
 		}
 	}
 	return a.converse(ctx, conn, session, strings.Join(command, " "))
+}
+
+// lendAgent lets the machine use the person's SSH agent in one session.
+func lendAgent(conn *ssh.Client, session *ssh.Session, id identity) error {
+	if id.agent == nil {
+		return errors.New("cannot forward the SSH agent: SSH_AUTH_SOCK names none that answers")
+	}
+	if err := errors.Join(agent.ForwardToAgent(conn, id.agent), agent.RequestAgentForwarding(session)); err != nil {
+		return fmt.Errorf("cannot forward the SSH agent: %v", err)
+	}
+	return nil
 }
 
 // connectSSH opens a tunnel and speaks SSH through it, again while sshd is

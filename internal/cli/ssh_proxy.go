@@ -52,7 +52,7 @@ func (a *App) sshProxyTo(ctx context.Context, c *client.Client, p api.Play, l lo
 
 func (a *App) sshProxy() *cobra.Command {
 	var l login
-	var address string
+	var address, ide string
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "ssh-proxy PLAY",
@@ -67,6 +67,7 @@ editors and everything else that takes a host and a port.`,
 	a.completeMachineFlag(cmd)
 	cmd.Flags().StringVarP(&l.user, "user", "u", "", "user (default: the machine's default user)")
 	cmd.Flags().StringVar(&address, "address", "", "local [HOST:]PORT (default: a free port of 127.0.0.1)")
+	cmd.Flags().StringVar(&ide, "ide", "", "open the machine in this editor: "+strings.Join(editorNames(), ", "))
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the address only")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var local api.PortForward
@@ -88,6 +89,12 @@ editors and everything else that takes a host and a port.`,
 		p, err := c.Play(ctx, args[0])
 		if err != nil {
 			return err
+		}
+		if ide != "" {
+			if address != "" {
+				return errors.New("cannot use --address with --ide: the editor is told the port")
+			}
+			return a.runEditor(ctx, c, p, editing{login: l, editor: ide, quiet: quiet})
 		}
 		at, user, key, run, err := a.sshProxyTo(ctx, c, p, l, local)
 		if err != nil {
