@@ -205,3 +205,9 @@ type CreatePlayground struct {
 	Base string `json:"base" jsonschema:"required"`
 	PlaygroundSpec
 }
+
+// ContentFile is a file beside a playground's manifest.
+type ContentFile struct {
+	Path   string `json:"path"`
+	Digest string `json:"digest"` // MD5
+}

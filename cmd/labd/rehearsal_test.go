@@ -480,17 +480,24 @@ func (r *rehearsal) browser(t *testing.T) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := r.newcomer(t)
+	res, err := b.Get(r.base + "/signin/" + token)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%v %v", res, err)
+	}
+	res.Body.Close()
+	return b
+}
+
+// newcomer is a browser that keeps cookies, and has none yet.
+func (r *rehearsal) newcomer(t *testing.T) *http.Client {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := r.stranger()
 	b.Jar = jar
-	res, err := b.Get(r.base + "/signin/" + token)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%v %v", res, err)
-	}
-	res.Body.Close()
 	return b
 }
 

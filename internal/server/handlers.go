@@ -37,6 +37,10 @@ func removePlayground(s *Server, c *call) (any, error) {
 	return struct{}{}, s.Playgrounds.RemovePlayground(c.Context(), c.user, c.PathValue("name"))
 }
 
+// listFiles answers clients that compare the files of a folder with those of a
+// playground, which are none: a manifest has its text and its cover in itself.
+func listFiles(*Server, *call) (any, error) { return []api.ContentFile{}, nil }
+
 func listSources(s *Server, c *call) (any, error) {
 	return cached(orEmpty(s.References.Sources(c.Context())))
 }

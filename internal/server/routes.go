@@ -63,7 +63,7 @@ func (rt route) scope() string {
 	}
 	area := "account"
 	switch {
-	case strings.HasPrefix(rt.path, "/api/play"), rt.access == owner, rt.access == visitor:
+	case strings.HasPrefix(rt.path, "/api/play"), strings.HasPrefix(rt.path, "/api/content/"), rt.access == owner, rt.access == visitor:
 		area = "playground"
 	}
 	if rt.method == http.MethodGet {
@@ -156,6 +156,9 @@ var routes = []route{
 		about{"Replaces the whole definition of one's own playground", api.PlaygroundSpec{}, replies(api.Playground{}), nil}},
 	{"DELETE", "/api/playgrounds/{name}", author, removePlayground, nil,
 		about{"Removes one's own playground", nil, replies(struct{}{}), nil}},
+
+	{"GET", "/api/content/v2/files", user, listFiles, nil,
+		about{"Files beside a playground's manifest, of which there are none", nil, replies([]api.ContentFile{}), map[string]string{"kind": "ignored", "name": "ignored"}}},
 
 	{"GET", "/api/search", visitor, search, nil,
 		about{"Playgrounds by words, the best match first; X-Total-Count counts all", nil, replies(api.SearchResult{}), map[string]string{
