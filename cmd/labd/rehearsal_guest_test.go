@@ -23,6 +23,7 @@ import (
 
 	"sandlot/guest/agent"
 	"sandlot/guest/wire"
+	"sandlot/internal/host/layout"
 	"sandlot/internal/session"
 	"sandlot/internal/vm/vmfake"
 )
@@ -362,4 +363,16 @@ func (g *guest) run(channel ssh.Channel, argv []string, user string, size *pty.W
 	go func() { _, _ = io.Copy(in, channel); _ = in.Close() }()
 	go func() { ended(cmd.Wait()) }()
 	return nil
+}
+
+// machine is the name under which the driver knows machine n of a play.
+func (r *rehearsal) machine(id string, n int) string {
+	return layout.Layout{Root: r.dir}.MachineName(id, n)
+}
+
+// guest returns the machine's present boot.
+func (r *rehearsal) guest(id string, n int) *guest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.guests[r.machine(id, n)]
 }
