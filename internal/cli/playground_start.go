@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -115,8 +116,8 @@ func (a *App) start(ctx context.Context, c *client.Client, name string, o startO
 			a.say(false, "labctl: cannot set the title: %v", err)
 		}
 	}
-	for _, w := range p.Warnings {
-		a.say(o.quiet, "%s", w)
+	for _, line := range unsaid(source, p.Warnings) {
+		a.say(o.quiet, "%s", line)
 	}
 	for _, n := range p.Notes {
 		a.say(o.quiet, "note: %s", n)
@@ -217,6 +218,25 @@ func (a *App) readFile(file string) (raw []byte, name string, err error) {
 		return nil, "", fmt.Errorf("cannot read manifest %s: %v", name, err)
 	}
 	return raw, name, nil
+}
+
+// unsaid are labd's warnings without those that reading the file brought, at
+// their places in it; m is nil if there is no file.
+func unsaid(m *manifest.Manifest, found []api.Problem) []string {
+	var said manifest.Problems
+	if m != nil {
+		said = manifest.Validate(m, manifest.Start)
+	}
+	var lines []string
+	for _, w := range found {
+		switch {
+		case m == nil:
+			lines = append(lines, w.String())
+		case !slices.ContainsFunc(said, func(p manifest.Problem) bool { return p.Path == w.Path && p.Message == w.Message }):
+			lines = append(lines, m.At(manifest.Warning, w.Path, w.Message, w.Fix).String())
+		}
+	}
+	return lines
 }
 
 const nothingStarted = "; nothing was started"

@@ -2,10 +2,30 @@ package cli
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"sandlot/api"
+	"sandlot/internal/manifest"
 )
+
+// What labd warns of is not said twice, and has its place in the file.
+func TestUnsaid(t *testing.T) {
+	m, problems := manifest.Parse("lab.yaml", []byte(strings.Replace(oneMachine, "mount: /", "mount: /, readOnly: true", 1)))
+	if len(problems) != 1 {
+		t.Fatal(problems)
+	}
+	found := []api.Problem{
+		{Path: problems[0].Path, Message: problems[0].Message, Fix: problems[0].Fix},
+		{Path: "playground.machines[0].name", Message: "is odd", Fix: "change it"},
+	}
+	if got, want := unsaid(m, found), []string{"lab.yaml:5:13: warning: playground.machines[0].name: is odd; change it"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := unsaid(nil, found); len(got) != 2 || got[1] != "playground.machines[0].name: is odd (change it)" {
+		t.Errorf("without a file: %q", got)
+	}
+}
 
 func TestWarnings(t *testing.T) {
 	p := api.Play{Status: &api.PlayStatus{Machines: []api.MachineStatus{

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +94,18 @@ func run(args []string) error {
 		}
 		_, err = io.Copy(io.Discard, c)
 		return err
+	case "serve": // PORT: HTTPS on the loopback, whose certificate nobody trusts; says what it was asked
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintln(w, r.TLS != nil, r.Host, r.RequestURI)
+		}))
+		s.Listener.Close()
+		l, err := net.Listen("tcp", "127.0.0.1:"+args[1])
+		if err != nil {
+			return err
+		}
+		s.Listener = l
+		s.StartTLS()
+		select {}
 	case "push": // REFERENCE [USER:PASSWORD]: a small image of random bytes
 		img, err := random.Image(64<<10, 2)
 		if err != nil {
