@@ -5,18 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,7 +44,10 @@ import (
 // TestMain lets the test binary be labctl, so that tests run it as people do.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "labctl" {
-		os.Exit(cli.New().Run(context.Background(), os.Args[1:]))
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		code := cli.New().Run(ctx, os.Args[1:])
+		stop()
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }
@@ -561,9 +562,3 @@ func decodeReply[T any](t *testing.T, text string) (v T) {
 	}
 	return v
 }
-
-var (
-	_ = url.Parse
-	_ = strconv.Itoa
-	_ = fmt.Sprint
-)
