@@ -268,6 +268,7 @@ func TestConformLifecycle(t *testing.T) {
 
 // Credentials, limits and repeats, as raw requests: what both clients rely on.
 func TestConformRequests(t *testing.T) {
+	t.Parallel()
 	r := rehearse(t)
 	c := r.client(t, "ours", "").signedIn()
 	for _, call := range []string{

@@ -249,6 +249,7 @@ func TestConformForwards(t *testing.T) {
 // Tunnels as the reference client opens them: over TLS, with nothing but the
 // cookie.
 func TestConformTunnelSockets(t *testing.T) {
+	t.Parallel()
 	r := rehearse(t)
 	c := r.client(t, "ours", "").signedIn()
 	ids := []string{c.begin("docker"), c.begin("docker")}

@@ -285,6 +285,7 @@ type labctl struct {
 // clients runs f with our labctl and, if there is one, with the reference
 // client, each with a labd of its own.
 func clients(t *testing.T, f func(t *testing.T, r *rehearsal, c *labctl)) {
+	t.Parallel()
 	programs := map[string]string{"ours": ""}
 	if path := os.Getenv("LABCTL_REFERENCE"); path != "" {
 		programs["reference"] = path

@@ -38,44 +38,52 @@ func declares(t *testing.T, folder string) map[string]bool {
 	return tests
 }
 
-// The table of docs/manifest.md names tests that exist, and at least one for
+// The tables of these documents name tests that exist, and at least one for
 // every rule.
-func TestManifestTableNamesTests(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/manifest.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, found := strings.Cut(string(raw), "\n## Which test shows what\n")
-	if !found {
-		t.Fatal("docs/manifest.md has no table of tests")
-	}
-	known := map[string]map[string]bool{}
-	rows := 0
-	for line := range strings.Lines(table) {
-		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| rule ") {
-			continue
+func TestDocumentsNameTests(t *testing.T) {
+	for _, document := range []struct {
+		file, heading string
+		rows          int // at least
+	}{
+		{"manifest.md", "\n## Which test shows what\n", 70},
+		{"api-conformance.md", "\n## Accounts\n", 85},
+	} {
+		raw, err := os.ReadFile(filepath.Join("..", "..", "docs", document.file))
+		if err != nil {
+			t.Fatal(err)
 		}
-		rows++
-		tests := namedTest.FindAllStringSubmatch(line, -1)
-		stories := namedStory.FindAllStringSubmatch(line, -1)
-		if len(tests)+len(stories) == 0 && !strings.Contains(line, "none yet") {
-			t.Errorf("no test in %s", line)
+		_, table, found := strings.Cut(string(raw), document.heading)
+		if !found {
+			t.Fatalf("docs/%s has no %q", document.file, strings.TrimSpace(document.heading))
 		}
-		for _, test := range tests {
-			if known[test[1]] == nil {
-				known[test[1]] = declares(t, test[1])
+		known := map[string]map[string]bool{}
+		rows := 0
+		for line := range strings.Lines(table) {
+			if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| rule ") || strings.HasPrefix(line, "| | ") {
+				continue
 			}
-			if !known[test[1]][test[2]] {
-				t.Errorf("%s has no %s, in %s", test[1], test[2], line)
+			rows++
+			tests := namedTest.FindAllStringSubmatch(line, -1)
+			stories := namedStory.FindAllStringSubmatch(line, -1)
+			if len(tests)+len(stories) == 0 && !strings.Contains(line, "none yet") {
+				t.Errorf("no test in %s", line)
+			}
+			for _, test := range tests {
+				if known[test[1]] == nil {
+					known[test[1]] = declares(t, test[1])
+				}
+				if !known[test[1]][test[2]] {
+					t.Errorf("%s has no %s, in %s", test[1], test[2], line)
+				}
+			}
+			for _, story := range stories {
+				if _, err := os.Stat(filepath.Join("..", "..", story[1])); err != nil {
+					t.Errorf("%v, in %s", err, line)
+				}
 			}
 		}
-		for _, story := range stories {
-			if _, err := os.Stat(filepath.Join("..", "..", story[1])); err != nil {
-				t.Errorf("%v, in %s", err, line)
-			}
+		if rows < document.rows {
+			t.Errorf("the table of docs/%s has only %d rows", document.file, rows)
 		}
-	}
-	if rows < 70 {
-		t.Errorf("the table has only %d rows", rows)
 	}
 }

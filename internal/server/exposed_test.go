@@ -96,6 +96,7 @@ func TestPublicPort(t *testing.T) {
 	l := servertest.New(t)
 	id := l.Add("", "m1")
 	l.Ready(id)
+	arrived := make(chan struct{})
 	number := application(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/events":
@@ -104,8 +105,10 @@ func TestPublicPort(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		case "/upload":
+			first, _ := io.CopyN(io.Discard, r.Body, 1<<20)
+			close(arrived)
 			n, _ := io.Copy(io.Discard, r.Body)
-			fmt.Fprint(w, n)
+			fmt.Fprint(w, first+n)
 		case "/ws":
 			ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 			if err != nil {
@@ -169,7 +172,8 @@ func TestPublicPort(t *testing.T) {
 	})
 	t.Run("uploads are streamed, larger than any request of the API", func(t *testing.T) {
 		const size = 64 << 20
-		_, got := visit(t, l, "POST", p.URL+"/upload", io.LimitReader(zeros{}, size))
+		// The second half is not sent before the first has arrived.
+		_, got := visit(t, l, "POST", p.URL+"/upload", io.MultiReader(io.LimitReader(zeros{}, size/2), after(arrived), io.LimitReader(zeros{}, size/2)))
 		if got != strconv.Itoa(size) {
 			t.Errorf("arrived: %s", got)
 		}
@@ -217,6 +221,11 @@ func TestPublicPort(t *testing.T) {
 		}
 	})
 }
+
+// after is an empty reader that ends once the channel is closed.
+type after <-chan struct{}
+
+func (a after) Read([]byte) (int, error) { <-a; return 0, io.EOF }
 
 type zeros struct{}
 
@@ -357,6 +366,23 @@ func TestPrivatePort(t *testing.T) {
 	l.Gateway.Revoke(id)
 	if res, _ := visit(t, l, "GET", p.URL+"/", nil, with); res.StatusCode != 401 {
 		t.Errorf("after the play's end: %s", res.Status)
+	}
+	// Secrets of the hand-over are in no log, and no page is told where its
+	// visitor came from.
+	u, err := url.Parse(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{u.Query().Get("code"), cookie.Value} {
+		if secret == "" || strings.Contains(l.Logged.String(), secret) {
+			t.Errorf("the log has %q", secret)
+		}
+	}
+	for _, address := range []string{toAPI, l.HTTP.URL + "/exposed/" + p.ID + "/enter"} {
+		res, _ := visit(t, l, "GET", address, nil, basic)
+		if got := res.Header.Get("Referrer-Policy"); got != "no-referrer" || res.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: referrer policy %q", address, got)
+		}
 	}
 }
 
