@@ -136,9 +136,7 @@ func (w *world) place(t *testing.T, number int) *place {
 		}
 	}
 	for from, to := range map[string]string{w.cache.Kernels(): p.data.Kernels(), w.cache.Images(): p.data.Images(), w.cache.Bases(): p.data.Bases()} {
-		if out, err := exec.Command("cp", "-a", "--reflink=auto", from, to).CombinedOutput(); err != nil {
-			t.Fatalf("cp: %v\n%s", err, out)
-		}
+		clone(t, from, to)
 	}
 	l := &lab{world: w, place: p, root: p.data.Root, home: t.TempDir(), log: t.Logf}
 	if err := l.up(); err != nil {
@@ -150,4 +148,25 @@ func (w *world) place(t *testing.T, number int) *place {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// clone copies a folder, without what somebody who builds an image right now
+// keeps in it.
+func clone(t *testing.T, from, to string) {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-a", "--reflink=auto", "-t", to}
+	for _, e := range entries {
+		if e.Name() != "tmp" {
+			args = append(args, filepath.Join(from, e.Name()))
+		}
+	}
+	if out, err := exec.Command("cp", args...).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
 }

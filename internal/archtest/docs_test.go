@@ -13,7 +13,7 @@ import (
 
 var (
 	namedTest  = regexp.MustCompile("`((?:cmd|guest|internal|playgrounds|test)[a-z0-9/]*)\\.(Test[A-Za-z0-9_]+)`")
-	namedStory = regexp.MustCompile("`(test/script/[a-z_]+\\.txtar)`")
+	namedStory = regexp.MustCompile("`(test/script/[a-z0-9_/-]+\\.txtar)`")
 )
 
 // declares tells which tests a folder has.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sandlot/api"
 	"sandlot/internal/account"
 	"sandlot/internal/control"
 	"sandlot/internal/server"
@@ -240,5 +241,26 @@ func TestPlaygroundsOfOthers(t *testing.T) {
 	}
 	if _, reply := s.ask("carl", "GET", "/playgrounds?filter=my-custom", ""); reply != "[]\n" {
 		t.Errorf("carl's own: %s", reply)
+	}
+}
+
+// What the catalog draws of an official playground is in the playground.
+func TestCatalogHasTheCoversOfBases(t *testing.T) {
+	s := newStored(t)
+	status, reply := s.ask("bob", "GET", "/playgrounds?filter=base", "")
+	var shown []api.Playground
+	if err := json.Unmarshal([]byte(reply), &shown); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s", status, reply)
+	}
+	covers := map[string]string{}
+	for _, p := range shown {
+		if p.Title != "" && p.Description != "" {
+			covers[p.Name] = p.Cover
+		}
+	}
+	for _, name := range playgrounds.Names() {
+		if !strings.HasPrefix(covers[name], "data:image/svg+xml,") {
+			t.Errorf("%s is not in the catalog with a title, a description and a cover: %q", name, covers[name])
+		}
 	}
 }
