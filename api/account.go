@@ -116,3 +116,8 @@ type Signin struct {
 	Name     string `json:"name" jsonschema:"required"`
 	Password string `json:"password" jsonschema:"required"`
 }
+
+// LoginAnswer confirms a pending session, or denies it. Addition.
+type LoginAnswer struct {
+	Confirm bool `json:"confirm"`
+}

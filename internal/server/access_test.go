@@ -101,7 +101,9 @@ func (f things) fill(path string) string {
 			value = s.ID
 		case "{index}":
 			value, err = "0", f.control.AddPortForward(ctx, f.ann, id, api.PortForward{Kind: "local", Machine: "m", LocalPort: 1, RemotePort: 2})
-		case "{token}", "{code}", "{tunnel}":
+		case "{code}":
+			_, value, err = f.site.people.NewSession(ctx, api.Origin{})
+		case "{token}", "{tunnel}":
 			value = "x"
 		case "{payload...}":
 			value = "OjIy"

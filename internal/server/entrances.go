@@ -87,3 +87,71 @@ func signout(s *Server, w http.ResponseWriter, c *call) error {
 	writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
+
+func showLink(s *Server, c *call) (any, error) {
+	a, err := s.accounts()
+	if err != nil {
+		return nil, err
+	}
+	return a.Join(c.Context(), c.PathValue("token"))
+}
+
+// useLink makes the account that a link is for, or sets its password.
+func useLink(s *Server, w http.ResponseWriter, c *call) error {
+	a, body, err := ownPage[api.Signin](s, c)
+	if err != nil {
+		return err
+	}
+	token := c.PathValue("token")
+	j, err := a.Join(c.Context(), token)
+	if err != nil {
+		return err
+	}
+	cookie, who, err := a.Accept(c.Context(), token, body.Name, body.Password, s.origin(c.Request))
+	if err != nil {
+		return err
+	}
+	return s.welcome(w, c, who, "link", "use link "+j.Kind, cookie)
+}
+
+func useSigninLink(s *Server, w http.ResponseWriter, c *call) error {
+	a, _, err := ownPage[struct{}](s, c)
+	if err != nil {
+		return err
+	}
+	cookie, who, err := a.UseSignin(c.Context(), c.PathValue("token"), s.origin(c.Request))
+	if err != nil {
+		return err
+	}
+	return s.welcome(w, c, who, "link", "use link signin", cookie)
+}
+
+func showLogin(s *Server, c *call) (any, error) {
+	a, err := s.accounts()
+	if err != nil {
+		return nil, err
+	}
+	return a.Pending(c.Context(), c.PathValue("code"))
+}
+
+func answerLogin(s *Server, c *call) (any, error) {
+	a, err := s.accounts()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := decode[api.LoginAnswer](c)
+	if err != nil {
+		return nil, err
+	}
+	code := c.PathValue("code")
+	pending, err := a.Pending(c.Context(), code)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Confirm {
+		c.did("confirm login", pending.About)
+		return struct{}{}, a.Confirm(c.Context(), c.user, code)
+	}
+	c.did("deny login", pending.About)
+	return struct{}{}, a.Deny(c.Context(), code)
+}

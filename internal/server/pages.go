@@ -21,7 +21,9 @@ var pageFiles embed.FS
 
 var pageTemplates = template.Must(template.ParseFS(pageFiles, "pages/*.html"))
 
-// pages are for browsers: forms and their answers.
+// pages are for browsers: forms and their answers. Where labd has its page, that
+// is what browsers are shown instead of the forms (see plain); the forms are for
+// a labd without one, and for browsers and programs without scripts.
 var pages = []route{
 	{"GET", "/login", page, nil, loginPage, about{summary: "Asks for name and password"}},
 	{"POST", "/login", page, nil, login, about{summary: "Signs in with a password"}},
@@ -168,6 +170,9 @@ func loginPage(s *Server, w http.ResponseWriter, c *call) error {
 	if c.user.ID != "" {
 		return seeOther(w, c, next)
 	}
+	if !s.plain(c) {
+		return s.serveView(w, c, http.StatusOK)
+	}
 	return s.show(w, c.Request, http.StatusOK, "login", view{Title: "Sign in", Next: next})
 }
 
@@ -209,6 +214,9 @@ func logout(s *Server, w http.ResponseWriter, c *call) error {
 }
 
 func accountPage(s *Server, w http.ResponseWriter, c *call) error {
+	if !s.plain(c) {
+		return s.serveView(w, c, http.StatusOK)
+	}
 	if c.user.ID == "" {
 		return toLogin(w, c)
 	}
@@ -220,6 +228,9 @@ func toLogin(w http.ResponseWriter, c *call) error {
 }
 
 func confirmPage(s *Server, w http.ResponseWriter, c *call) error {
+	if !s.plain(c) {
+		return s.serveView(w, c, http.StatusOK)
+	}
 	a, err := s.accounts()
 	if err != nil {
 		return err
@@ -261,6 +272,9 @@ func confirm(s *Server, w http.ResponseWriter, c *call) error {
 }
 
 func joinPage(s *Server, w http.ResponseWriter, c *call) error {
+	if !s.plain(c) {
+		return s.serveView(w, c, http.StatusOK)
+	}
 	a, err := s.accounts()
 	if err != nil {
 		return err
@@ -305,7 +319,15 @@ func join(s *Server, w http.ResponseWriter, c *call) error {
 func signinPage(s *Server, w http.ResponseWriter, c *call) error {
 	switch c.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":
-		return useSignin(s, w, c)
+		err := useSignin(s, w, c)
+		var refusal *api.Error
+		if errors.As(err, &refusal) && !s.plain(c) {
+			return s.serveView(w, c, s.statusOf(w, refusal)) // which asks again, and shows why not
+		}
+		return err
+	}
+	if !s.plain(c) {
+		return s.serveView(w, c, http.StatusOK)
 	}
 	return s.show(w, c.Request, http.StatusOK, "signin", view{Title: "Sign in by this link?"})
 }

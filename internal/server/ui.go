@@ -15,10 +15,17 @@ var views = []route{
 	{"GET", "/playgrounds/{name}", page, nil, view200, about{summary: "A playground"}},
 	{"GET", "/plays", page, nil, view200, about{summary: "The user's plays"}},
 	{"GET", "/plays/{id}", page, nil, view200, about{summary: "A play: its start, then its tabs"}},
+	{"GET", "/account/{view}", page, nil, view200, about{summary: "A part of the user's account"}},
 	{"GET", "/admin", page, nil, view200, about{summary: "Administration"}},
 	{"GET", "/admin/{view}", page, nil, view200, about{summary: "A part of it"}},
 	{"GET", "/assets/{file...}", anyone, nil, asset, about{summary: "Files of the page, under names that change with their content"}},
 	{"GET", "/{rest...}", page, nil, elsewhereView, about{summary: "Other files of the page; else 404, as a page"}},
+}
+
+// plain tells whether a request gets forms of plain HTML: where there is no
+// page, or from who does not ask for HTML by name, as browsers do.
+func (s *Server) plain(c *call) bool {
+	return !s.Page.Ready() || !strings.Contains(c.Header.Get("Accept"), "text/html")
 }
 
 func view200(s *Server, w http.ResponseWriter, c *call) error {
@@ -57,7 +64,7 @@ func elsewhereView(s *Server, w http.ResponseWriter, c *call) error {
 	if s.Page.ServeFile(w, c.Request, c.PathValue("rest")) {
 		return nil
 	}
-	if strings.Contains(c.Header.Get("Accept"), "text/html") && s.Page.Ready() {
+	if !s.plain(c) {
 		return s.serveView(w, c, http.StatusNotFound)
 	}
 	s.refuse(w, c.Request, api.Errorf(api.NotFound, "there is nothing at %s", c.URL.Path))

@@ -4,11 +4,13 @@ import { Compass } from "lucide-react";
 import { type ReactNode, Suspense, lazy } from "react";
 import { Link, Route, Switch } from "wouter";
 import { Catalog } from "./pages/Catalog";
+import { ConfirmPage, JoinPage, SignInPage, SigninLinkPage } from "./pages/SignInPage";
 import { RequireUser } from "./session/RequireUser";
 import { Button, Empty, Page, Skeleton } from "./ui";
 import { Layout } from "./ui/Layout";
 
 const Landing = lazy(() => import("./pages/Landing"));
+const Plays = lazy(() => import("./pages/Plays"));
 const PlayEntry = lazy(() => import("./pages/PlayEntry"));
 
 export function App() {
@@ -17,6 +19,11 @@ export function App() {
       <Route path="/"><Shown><Catalog /></Shown></Route>
       <Route path="/playgrounds/:name">{({ name }) => <Shown><Landing key={name} name={name} /></Shown>}</Route>
       <Route path="/plays/:id">{({ id }) => <Shown user full><PlayEntry key={id} id={id} /></Shown>}</Route>
+      <Route path="/plays"><Shown user><Plays /></Shown></Route>
+      <Route path="/login"><Shown bare><SignInPage /></Shown></Route>
+      <Route path="/join/:token">{({ token }) => <Shown bare><JoinPage token={token} /></Shown>}</Route>
+      <Route path="/signin/:token">{({ token }) => <Shown bare><SigninLinkPage token={token} /></Shown>}</Route>
+      <Route path="/cli-auth/:code">{({ code }) => <Shown bare user><ConfirmPage code={code} /></Shown>}</Route>
       <Route><Shown><Missing /></Shown></Route>
     </Switch>
   );

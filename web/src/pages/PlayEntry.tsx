@@ -1,13 +1,31 @@
-// One address for a play through all its life: while it starts the loading
-// screen is shown, then the play page.
-import { Suspense, lazy } from "react";
+// One address for a play through all its life: the loading screen while it
+// starts, and when it has failed or stands still; else the play page.
+import { Suspense, lazy, useState } from "react";
+import { Link } from "wouter";
 import { usePlay } from "../api/events";
-import { Failure, Page } from "../ui";
+import { Button, Failure, Page, Skeleton } from "../ui";
+import { Starting } from "./Starting";
+import { phaseOf } from "./starting";
 
 const PlayPage = lazy(() => import("../play/PlayPage"));
 
 export default function PlayEntry({ id }: { id: string }) {
   const { play, error, refetch, live } = usePlay(id);
-  if (!play) return error ? <Page title="Play" heading={null}><Failure error={error} retry={() => void refetch()} /></Page> : null;
-  return <Suspense><PlayPage play={play} live={live} /></Suspense>;
+  // Who was inside stays inside while tasks run again, or another machine boots.
+  const [inside, setInside] = useState(() => sessionStorage.getItem(`inside-${id}`) === "yes");
+  const enter = () => {
+    sessionStorage.setItem(`inside-${id}`, "yes");
+    setInside(true);
+  };
+  if (!play) {
+    return (
+      <Page title="Play" heading={null} narrow>
+        {error ? <Failure error={error} retry={() => void refetch()} actions={<Button size="small" asChild><Link href="/plays">My plays</Link></Button>} /> : <Skeleton height={260} />}
+      </Page>
+    );
+  }
+  const phase = phaseOf(play);
+  const shown = phase === "ready" || (inside && (phase === "tasks" || phase === "task-failed"));
+  if (!shown) return <div style={{ overflow: "auto", flex: 1 }}><Starting play={play} live={live} enter={enter} /></div>;
+  return <Suspense fallback={<Page title={play.title} heading={null}><Skeleton height={300} /></Page>}><PlayPage play={play} live={live} /></Suspense>;
 }
