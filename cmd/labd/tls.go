@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type certificates struct {
 	// acmeDomains are the names to get certificates for from acmeDirectory.
 	acmeDomains              []string
 	acmeEmail, acmeDirectory string
+	// acmeHTTP reaches acmeDirectory; nil trusts what this host trusts.
+	acmeHTTP *http.Client
 }
 
 func (c certificates) check() error {
@@ -111,13 +114,14 @@ func (c certificates) tlsConfig(l layout.Layout, authority *ca.Authority, names 
 	}
 	var challenges func(http.Handler) http.Handler
 	var manager *autocert.Manager
+	var told seldom
 	if len(c.acmeDomains) > 0 {
 		manager = &autocert.Manager{
 			Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(l.ACME()), Email: c.acmeEmail,
 			HostPolicy: autocert.HostWhitelist(c.acmeDomains...),
 		}
 		if c.acmeDirectory != "" {
-			manager.Client = &acme.Client{DirectoryURL: c.acmeDirectory}
+			manager.Client = &acme.Client{DirectoryURL: c.acmeDirectory, HTTPClient: c.acmeHTTP}
 		}
 		config.NextProtos = append(config.NextProtos, acme.ALPNProto)
 		challenges = manager.HTTPHandler
@@ -130,11 +134,46 @@ func (c certificates) tlsConfig(l layout.Layout, authority *ca.Authority, names 
 			}
 		}
 		if manager != nil && slices.Contains(c.acmeDomains, strings.ToLower(hello.ServerName)) {
-			return manager.GetCertificate(hello)
+			pair, err := manager.GetCertificate(hello)
+			if err != nil {
+				told.Do(log, "cannot get a certificate by ACME", "name", hello.ServerName, "error", err)
+			}
+			return pair, err
 		}
 		return own.GetCertificate(hello)
 	}
 	return config, challenges, nil
+}
+
+// fetch gets the certificates of ACME before anybody asks for them: whoever
+// came first would wait longer than a handshake may take.
+func (c certificates) fetch(ctx context.Context, config *tls.Config) {
+	for _, name := range c.acmeDomains {
+		if ctx.Err() != nil {
+			return
+		}
+		// As a client of today says hello; what fails is logged there.
+		_, _ = config.GetCertificate(&tls.ClientHelloInfo{
+			ServerName: name, SupportedVersions: []uint16{tls.VersionTLS13},
+			SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}, SupportedCurves: []tls.CurveID{tls.CurveP256},
+			CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
+		})
+	}
+}
+
+// seldom logs what anybody can cause at most once a minute.
+type seldom struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (s *seldom) Do(log *slog.Logger, message string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.Sub(s.last) > time.Minute {
+		s.last = now
+		log.Error(message, args...)
+	}
 }
 
 // pairFiles is a certificate and its key in files that somebody renews. While

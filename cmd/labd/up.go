@@ -256,6 +256,7 @@ func up(ctx context.Context, s settings) error {
 	}
 	close(d.recovered)
 	go d.housekeep(ctx)
+	go s.fetch(ctx, config)
 	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "tls", "https on the same port: labd ca", "data", s.layout.Root)
 	d.tellFirst(ctx, listener.Addr().String())
 	return <-served
