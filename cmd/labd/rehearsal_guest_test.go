@@ -295,12 +295,16 @@ func (g *guest) serveSession(channel ssh.Channel, requests <-chan *ssh.Request, 
 				ok = ssh.Unmarshal(req.Payload, &p) == nil
 				argv = []string{"/bin/sh", "-c", p.Command}
 			}
+			// The answer goes first: a quick program ends the channel.
+			_ = req.Reply(ok, nil)
 			if ok {
 				terminal = g.run(channel, argv, user, size)
 			}
+			continue
 		case "subsystem":
 			var p struct{ Name string }
 			if ok = ssh.Unmarshal(req.Payload, &p) == nil && p.Name == "sftp"; ok {
+				_ = req.Reply(true, nil)
 				go func() {
 					defer channel.Close()
 					if s, err := sftp.NewServer(channel, sftp.WithServerWorkingDirectory(g.home(user))); err == nil {
@@ -308,6 +312,7 @@ func (g *guest) serveSession(channel ssh.Channel, requests <-chan *ssh.Request, 
 					}
 					exit(channel, 0)
 				}()
+				continue
 			}
 		default:
 			ok = false

@@ -321,10 +321,14 @@ func sshSession(channel ssh.Channel, requests <-chan *ssh.Request) {
 		case "exec":
 			var exec struct{ Command string }
 			if ok = ssh.Unmarshal(req.Payload, &exec) == nil; ok {
+				_ = req.Reply(true, nil) // before a quick command ends the channel
 				go run(exec.Command)
+				continue
 			}
 		case "shell":
+			_ = req.Reply(true, nil)
 			go run("")
+			continue
 		default:
 			ok = false
 		}
