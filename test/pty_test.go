@@ -23,6 +23,7 @@ const patience = 3 * time.Minute
 // what the script says, line by line:
 //
 //	expect REGEXP    wait until it appears, after what was expected before
+//	never REGEXP     it has not been shown at all
 //	send TEXT        type it; \n and \x03 are the keys Enter and Ctrl-C
 //	resize ROWS COLS
 //	exit CODE        wait for the program's end
@@ -56,6 +57,8 @@ func converse(script string, env, argv []string) (transcript string, err error) 
 		case "", "#":
 		case "expect":
 			err = s.expect(rest)
+		case "never":
+			err = s.never(rest)
 		case "send":
 			var text string
 			if text, err = strconv.Unquote(`"` + rest + `"`); err == nil {
@@ -132,6 +135,14 @@ func (s *screen) all() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
+}
+
+func (s *screen) never(pattern string) error {
+	bad, err := regexp.Compile(pattern)
+	if err == nil && bad.MatchString(s.all()) {
+		err = errors.New("it was shown")
+	}
+	return err
 }
 
 func (s *screen) expect(pattern string) error {

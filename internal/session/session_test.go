@@ -102,6 +102,36 @@ func waitFor(t *testing.T, ok func() bool) {
 	}
 }
 
+// A login at a terminal is greeted by the image's /etc/motd, unless the user
+// has a ~/.hushlogin; a command is not.
+func TestBanner(t *testing.T) {
+	g, a := machine(t)
+	write := func(name, body string) {
+		if err := os.WriteFile(filepath.Join(g.root, name), []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	login := func(argv ...string) string {
+		out := newSafeBuffer()
+		e := wire.Exec{Argv: argv, User: g.user, Login: true, TTY: &wire.TTY{Rows: 24, Cols: 80}}
+		if _, err := a.Exec(within(t), e, Streams{In: strings.NewReader("exit\n"), Out: out}); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	write("etc/motd", "Good\nmorning\n")
+	if got := login(); !strings.HasPrefix(got, "Good\r\nmorning\r\n") {
+		t.Errorf("a login shows %q", got)
+	}
+	if got := login("true"); strings.Contains(got, "Good") {
+		t.Errorf("a command shows %q", got)
+	}
+	write("home/me/.hushlogin", "")
+	if got := login(); strings.Contains(got, "Good") {
+		t.Errorf("a hushed login shows %q", got)
+	}
+}
+
 func TestTerminal(t *testing.T) {
 	g, a := machine(t)
 	ctx := within(t)
