@@ -90,7 +90,6 @@ func TestConformStart(t *testing.T) {
 		c.must("ssh", id, "--", "true")
 
 		// Init tasks, and choices.
-		mark = r.requests.mark()
 		tasky := strings.TrimSpace(c.must("playground", "create", "tasky", "--base", "flexbox", "-f", c.file(t, "tasks.yaml", custom+withTasks), "-q"))
 		done := c.begin(tasky, "-i", "k=v", "--title", "demo")
 		if p := r.play(t, done); p.Title != "demo" || len(p.Tasks) != 3 || p.Tasks["only-v"].Status != api.TaskCompleted || p.Machines[0].Name != "box" {

@@ -23,13 +23,11 @@ var temporary = []string{"alpine", "debian-12"}
 const cleanup = 30 * time.Second
 
 type localEndpoint struct {
-	machine             string
-	remotePort          int
-	tls, public, open   bool
-	quiet               bool
-	localHost, playID   string
-	localPort           int
-	madePort, temporary bool
+	playID, machine       string
+	remotePort, localPort int
+	localHost             string
+	tls, public, open     bool
+	quiet                 bool
 }
 
 func (a *App) exposeLocal() *cobra.Command {
