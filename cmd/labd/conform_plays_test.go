@@ -215,6 +215,9 @@ func TestConformLifecycle(t *testing.T) {
 		if out := c.must("playground", "machine", "console", id, "one"); strings.Count(out, "boot-") < 2 {
 			t.Errorf("consoles: %s", out)
 		}
+		journal := c.start("playground", "machine", "journal", id, "one", "-n", "5")
+		journal.says(`journalctl .*--lines=5`)
+		journal.interrupt()
 		stateIs := func(want string) func() bool {
 			return func() bool {
 				return regexp.MustCompile(`one\s+` + want).MatchString(c.must("playground", "machines", id))
