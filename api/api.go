@@ -91,6 +91,12 @@ type Play struct {
 	Warnings []Problem `json:"warnings,omitempty"`
 }
 
+// OwnedPlay is a play with whose it is, for administrators. Addition.
+type OwnedPlay struct {
+	Owner string `json:"owner"` // a user's id
+	Play
+}
+
 // State is the play's current state: that of the last event, "" if there is
 // none. It never crashes on a partial play.
 func (p Play) State() string { return p.Status.State() }

@@ -66,7 +66,7 @@ func tagOf(path string) string {
 	switch first {
 	case "healthz", "readyz", "metrics", "openapi.json", "docs":
 		return "labd"
-	case "sessions", "auth", "account", "oauth", "audit":
+	case "sessions", "auth", "account", "oauth", "audit", "admin":
 		return "users"
 	case "sources", "kernels", "bases":
 		return "references"

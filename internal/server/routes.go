@@ -146,6 +146,9 @@ var routes = []route{
 		about{"Makes an access token; its secret is in this reply alone", api.CreateToken{}, replies(api.OAuthToken{}), nil}},
 	{"DELETE", "/api/oauth/tokens/{token}", user, revokeToken, nil,
 		about{"Ends an access token", nil, replies(struct{}{}), nil}},
+	{"GET", "/api/admin/plays", administrator, everyPlay, nil,
+		about{"The plays of all users, the newest first; X-Total-Count counts all", nil, replies([]api.OwnedPlay{}), map[string]string{
+			"owner": "only those of this user's id", "limit": "at most 200; default 50", "offset": "how many to leave out"}}},
 	{"GET", "/api/audit", administrator, listAudit, nil,
 		about{"Who did what, the last first", nil, replies([]api.AuditEntry{}), map[string]string{"limit": "how many, 100 by default"}}},
 
