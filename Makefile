@@ -22,7 +22,7 @@ LABCTL_FLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built
 
 # Programs the host must have: the package of each.
 RUN_PACKAGES := ca-certificates qemu-system-x86 seabios xfsprogs btrfs-progs e2fsprogs kmod nftables iproute2 buildah crun mmdebstrap curl uidmap debian-archive-keyring
-TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static chromium
+TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static
 # What the page is made from, and the file that is there when it has been.
 PAGE_INPUTS := $(shell find web \( -name node_modules -o -name test-results -o -name e2e \) -prune -o -type f ! -name '*.gen.ts' -print) api/openapi.json
 PAGE        := internal/web/dist/app/index.html
@@ -68,13 +68,14 @@ web/node_modules/.package-lock.json: web/package-lock.json | node
 web-check: web ## the page's own tests, and what its first load weighs
 	cd web && $(NPM) run --silent test && $(NPM) run --silent size
 
-.PHONY: screens
-screens: test-packages build ## take the pictures of docs/screens anew
-	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_SCREENS=$(CURDIR)/docs/screens $(GO) test -count=1 -timeout 15m -run TestPage ./test
+.PHONY: test-page
+test-page: test-packages build test-prepare ## run the stories of the page in Chromium, on labds of their own; SCREENS=DIR keeps their pictures
+	@./tools/need-packages chromium
+	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_SCREENS=$(SCREENS) $(GO) test -count=1 -timeout 15m -v -run 'TestPage$$' ./test
 
 .PHONY: test
 test: test-packages build check web-check test-prepare ## install what the tests need and run all of them, machines included
-	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
+	LAB_TEST=root,vm LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
 	  $(GO) test -count=1 -p 1 -timeout 25m ./...
 
 .PHONY: test-bases

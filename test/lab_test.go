@@ -29,6 +29,7 @@ type lab struct {
 	root   string // data directory; the place's unless a script has its own
 	home   string
 	listen string
+	flags  []string // of labd up, where a test starts it more than once
 	log    func(format string, args ...any)
 
 	labd   *exec.Cmd

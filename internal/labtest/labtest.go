@@ -22,6 +22,8 @@ const (
 	Root Tier = "root"
 	// VM: QEMU, and Root.
 	VM Tier = "vm"
+	// Browser: Chromium and what web/ is built with, and VM.
+	Browser Tier = "browser"
 	// Bases: every official image, and the time to boot them all.
 	Bases Tier = "bases"
 )
@@ -38,6 +40,11 @@ func Require(t testing.TB, tiers ...Tier) {
 		}
 		if os.Geteuid() != 0 {
 			t.Fatalf("LAB_TEST lists %q, but this is not root", tier)
+		}
+		if tier == Browser {
+			if _, err := exec.LookPath("chromium"); err != nil {
+				t.Fatalf("LAB_TEST lists %q, but there is no Chromium: %v", tier, err)
+			}
 		}
 		if tier == VM {
 			if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {

@@ -124,7 +124,7 @@ function UserMenu() {
     go("/login");
   };
   return (
-    <Menu trigger={<Button look="ghost" className={css["user"]} aria-label={`Account of ${name}`}><span className={css["avatar"]} aria-hidden>{name.slice(0, 1).toUpperCase()}</span><span className={css["name"]}>{name}</span></Button>}>
+    <Menu trigger={<Button look="ghost" className={css["user"]} aria-label={`Account of ${name}`}><span className={css["avatar"]} data-letter={name.slice(0, 1).toUpperCase()} aria-hidden /><span className={css["name"]}>{name}</span></Button>}>
       <MenuItem asChild><Link href="/account"><UserRound size={16} aria-hidden /> Account</Link></MenuItem>
       {isAdministrator(me) && <MenuItem asChild><Link href="/admin"><Settings2 size={16} aria-hidden /> Administration</Link></MenuItem>}
       <MenuLine />

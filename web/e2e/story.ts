@@ -1,0 +1,82 @@
+// What all stories share. Every page that is opened in a story is watched: it
+// asks nothing of any other server, breaks no rule of its policy and logs no
+// error.
+import { type Page, expect, test as base } from "@playwright/test";
+import { mkdirSync } from "node:fs";
+import { told } from "./told";
+
+export { expect, told };
+
+export const password = "a long enough one";
+
+/** Messages of the console that a story provokes on purpose. */
+type Watched = { allowed: RegExp[] };
+
+export const test = base.extend<{ watched: Watched; page: Page }>({
+  watched: async ({}, use) => use({ allowed: [] }),
+  page: async ({ page, watched }, use) => {
+    const wrong: string[] = [];
+    const own = [told.url, told.single].map((u) => new URL(u).host);
+    page.on("request", (r) => {
+      const url = new URL(r.url());
+      const frame = url.hostname.endsWith(".localhost");
+      if (url.protocol.startsWith("http") && !own.includes(url.host) && !frame && !r.isNavigationRequest()) wrong.push(`asked ${r.url()}`);
+    });
+    // A refusal is said by the page; the browser's own line of it is no error of ours.
+    page.on("console", (m) => {
+      if (m.type() === "error" && !/^Failed to load resource/.test(m.text()) && !watched.allowed.some((a) => a.test(m.text()))) wrong.push(`console: ${m.text()}`);
+    });
+    page.on("pageerror", (e) => wrong.push(`thrown: ${e.message}`));
+    await use(page);
+    expect(wrong).toEqual([]);
+  },
+});
+
+/** Runs labctl, labd or starts and stops a labd: test/page_test.go's control. */
+export async function control(what: string, ...args: string[]): Promise<string> {
+  const reply = await fetch(`${told.control}/${what}`, { method: "POST", body: JSON.stringify(args) });
+  const text = await reply.text();
+  if (!reply.ok) throw new Error(`${what} ${args.join(" ")}: ${text}`);
+  return text.trim();
+}
+
+/** A link that signs in as the user, who is invited if there is none of the name. */
+export async function join(page: Page, name: string) {
+  const link = (await control("people/labd", "user", "invite")).match(/\/join\/\S+/)![0];
+  await page.goto(told.url + link);
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Continue" }).click();
+  await expect(page.getByRole("heading", { name: "What do you want to try?" })).toBeVisible();
+}
+
+export async function signIn(page: Page, name: string) {
+  await page.goto(told.url + "/login");
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await expect(page.getByRole("button", { name: `Account of ${name}` })).toBeVisible();
+}
+
+/** Pictures of the page as it is, light and dark. */
+export async function screens(page: Page, name: string) {
+  mkdirSync(told.screens, { recursive: true });
+  const before = await page.evaluate(() => document.documentElement.dataset["theme"]);
+  for (const theme of ["light", "dark"]) {
+    await page.evaluate((t) => void (document.documentElement.dataset["theme"] = t), theme);
+    await page.screenshot({ path: `${told.screens}/${name}-${theme}.png`, animations: "disabled" });
+  }
+  await page.evaluate((t) => void (document.documentElement.dataset["theme"] = t), before);
+}
+
+/** Nothing on the page is unusable for somebody: axe's rules. */
+export async function accessible(page: Page) {
+  const axe = (await import("axe-core")).default;
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(async () => {
+    type Axe = { run: (o: object) => Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }> };
+    const { violations } = await (window as unknown as { axe: Axe }).axe.run({ resultTypes: ["violations"] });
+    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} ${n.failureSummary ?? ""}`).join(" | ")}`);
+  });
+  expect(found).toEqual([]);
+}

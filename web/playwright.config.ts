@@ -1,0 +1,26 @@
+import { defineConfig } from "@playwright/test";
+import { told } from "./e2e/told";
+
+export default defineConfig({
+  testDir: "e2e",
+  outputDir: told.out + "/results",
+  reporter: [["list"]],
+  workers: 1,
+  retries: 0,
+  forbidOnly: true,
+  // Machines are emulated, and the host may be busy.
+  timeout: 90_000,
+  expect: { timeout: 15_000 },
+  use: {
+    browserName: "chromium",
+    viewport: { width: 1280, height: 800 },
+    locale: "en-GB",
+    timezoneId: "UTC",
+    actionTimeout: 15_000,
+    trace: "off",
+    launchOptions: {
+      executablePath: "/usr/bin/chromium",
+      args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion"],
+    },
+  },
+});
