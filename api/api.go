@@ -83,6 +83,9 @@ type Play struct {
 	CourseName    string `json:"courseName,omitempty"`
 	LessonPath    string `json:"lessonPath,omitempty"`
 
+	// Persistent plays are stopped when their time is up, others destroyed.
+	// Addition.
+	Persistent bool `json:"persistent,omitempty"`
 	// Notes tell the author what was changed: a fallback backend, a scaled
 	// resource. Addition.
 	Notes []string `json:"notes,omitempty"`

@@ -23,6 +23,20 @@ type StartPlay struct {
 	Title string `json:"title,omitempty"`
 }
 
+// SavePlay is the body of POST /plays/{id}/playgrounds: a stopped play becomes
+// a playground. The name in the reply is longer than the one asked for.
+// Addition.
+type SavePlay struct {
+	Name  string `json:"name" jsonschema:"required"`
+	Title string `json:"title,omitempty"` // "" is the play's playground's
+}
+
+// ForkPlay is the body of POST /plays/{id}/forks: a new play with the drives
+// of a stopped one. Addition.
+type ForkPlay struct {
+	Title string `json:"title,omitempty"` // "" is the play's
+}
+
 // Names of actions on a play.
 const (
 	ActionSetTitle       = "set_title"

@@ -35,3 +35,6 @@ type Search struct {
 	Tags, Difficulties []string
 	Limit, Offset      int
 }
+
+// Page is a part of a list.
+type Page struct{ Limit, Offset int }

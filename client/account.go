@@ -32,3 +32,8 @@ func (c *Client) SigninURL(ctx context.Context) (api.SigninURL, error) {
 func (c *Client) SetPreferences(ctx context.Context, p api.Preferences) (api.Me, error) {
 	return call[api.Me](ctx, c, http.MethodPatch, "/account/preferences", p)
 }
+
+// Plan tells what the user may have, and has.
+func (c *Client) Plan(ctx context.Context) (api.UserPlan, error) {
+	return call[api.UserPlan](ctx, c, http.MethodGet, "/account/plan", nil)
+}

@@ -113,6 +113,16 @@ func (c *Client) Act(ctx context.Context, id string, a api.Action) (api.Play, er
 	return call[api.Play](ctx, c, http.MethodPost, playPath(id, "/actions"), a)
 }
 
+// SavePlay makes a playground of a stopped play; the reply has its full name.
+func (c *Client) SavePlay(ctx context.Context, id string, req api.SavePlay) (api.Playground, error) {
+	return call[api.Playground](ctx, c, http.MethodPost, playPath(id, "/playgrounds"), req)
+}
+
+// ForkPlay starts a new play with the drives of a stopped one.
+func (c *Client) ForkPlay(ctx context.Context, id string, req api.ForkPlay) (api.Play, error) {
+	return call[api.Play](ctx, c, http.MethodPost, playPath(id, "/forks"), req)
+}
+
 // Consoles names the kept consoles of a machine, oldest boot first.
 func (c *Client) Consoles(ctx context.Context, id, machine string) ([]string, error) {
 	reply, err := call[api.Consoles](ctx, c, http.MethodPost, playPath(id, "/actions"),

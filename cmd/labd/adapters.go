@@ -191,6 +191,9 @@ func (v volumes) CheckRoom(ctx context.Context, p *plan.Plan) error {
 }
 
 func (v volumes) Make(ctx context.Context, path string, spec bender.Volume, progress func(string)) error {
+	if spec.Saved != "" {
+		return v.pool.Clone(ctx, v.layout.SavedDrive(spec.Saved), path, spec.SizeBytes, spec.UID)
+	}
 	if spec.Source == "" {
 		return v.pool.Blank(ctx, path, spec.SizeBytes, spec.Filesystem, spec.UID)
 	}
@@ -216,6 +219,29 @@ func describe(p image.Progress) string {
 }
 
 func (v volumes) Delete(_ context.Context, path string) error { return v.pool.Delete(path) }
+
+// SaveDrive, RemoveSaved and ListSaved make volumes a control.Pool. Saved
+// drives belong to root: no VMM opens them.
+func (v volumes) SaveDrive(ctx context.Context, id play.ID, machine, drive int, saved string) error {
+	from := v.layout.Volume(string(id), machine, drive)
+	info, err := os.Stat(from)
+	if err != nil {
+		return fmt.Errorf("cannot save drive: %w", err)
+	}
+	return v.pool.Clone(ctx, from, v.layout.SavedDrive(saved), info.Size(), 0)
+}
+
+func (v volumes) RemoveSaved(_ context.Context, saved string) error {
+	return v.pool.Delete(v.layout.SavedDrive(filepath.Base(saved)))
+}
+
+func (v volumes) ListSaved(context.Context) ([]string, error) {
+	names, err := folders{root: v.layout.SavedDrives()}.List(context.Background())
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(name, filepath.Ext(name))
+	}
+	return names, err
+}
 
 // folders is a bender.Strays over folders that are named by plays.
 type folders struct {

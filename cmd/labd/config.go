@@ -156,6 +156,16 @@ func readConfig(data []byte, flags *pflag.FlagSet, given func(f *pflag.Flag) boo
 			continue
 		}
 		seen[key.Value] = key.Line
+		if nested, ok := f.Value.(structured); ok {
+			if given(f) { // looked at, but not used
+				nested = newPlans()
+			}
+			wrong := nested.setNode(value)
+			if problems = append(problems, wrong...); len(wrong) == 0 {
+				n++
+			}
+			continue
+		}
 		var values []string
 		switch {
 		case value.Kind == yaml.SequenceNode && !slices.ContainsFunc(value.Content, func(n *yaml.Node) bool { return n.Kind != yaml.ScalarNode }):
@@ -355,9 +365,11 @@ func prepare(cmd *cobra.Command, named string, getenv func(string) string, seten
 	if err := configure(all, file, getenv); err != nil {
 		return err
 	}
-	if f := cmd.Flags().Lookup("data-dir"); f != nil && !f.Changed {
-		if err := f.Value.Set(all.Lookup("data-dir").Value.String()); err != nil {
-			return err
+	for _, shared := range []string{"data-dir", "plans", "default-plan"} {
+		if f := cmd.Flags().Lookup(shared); f != nil && !f.Changed {
+			if err := f.Value.Set(all.Lookup(shared).Value.String()); err != nil {
+				return err
+			}
 		}
 	}
 	// Commands that may make the pool before `up` does ask the environment.

@@ -23,7 +23,7 @@ func TestSampleConfiguration(t *testing.T) {
 	if n, problems := checkConfig(raw); n != 0 || len(problems) > 0 {
 		t.Errorf("as it stands: %d settings, %v", n, problems)
 	}
-	said := regexp.MustCompile(`(?m)^#([a-z-]+: )`).ReplaceAll(raw, []byte("$1"))
+	said := regexp.MustCompile(`(?m)^#( *[a-z-]+:( .*)?$)`).ReplaceAll(raw, []byte("$1"))
 	n, problems := checkConfig(said)
 	for _, p := range problems {
 		t.Error(p)
@@ -35,7 +35,7 @@ func TestSampleConfiguration(t *testing.T) {
 			return
 		}
 		count++
-		if !regexp.MustCompile(`(?m)^` + f.Name + `: `).Match(said) {
+		if !regexp.MustCompile(`(?m)^` + f.Name + `:`).Match(said) {
 			t.Errorf("the sample lacks %s", f.Name)
 		}
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sandlot/internal/account"
+	"sandlot/internal/control"
 	"sandlot/internal/host/layout"
 	"sandlot/internal/manifest"
 	"sandlot/internal/server"
@@ -30,7 +31,7 @@ import (
 const DefaultListen = "127.0.0.1:8484"
 
 func upCommand(l *layout.Layout) *cobra.Command {
-	s := settings{}
+	s := settings{plans: newPlans()}
 	var size, registrySize, level, logFormat, crash, machineMemory, playMemory string
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -56,6 +57,9 @@ without it, and the next labd takes them over.`,
 			}
 			if s.budget.MachineCPUs < 0 || s.budget.PlayCPUs < 0 {
 				return errors.New("cannot use --machine-cpus or --play-cpus below 0: write 1 or more, or leave it out")
+			}
+			if err := s.plans.checkPlan(s.defaultPlan); err != nil {
+				return fmt.Errorf("cannot use --default-plan: %w", err)
 			}
 			s.registrySize = defaultRegistrySize
 			if registrySize != "" {
@@ -118,6 +122,8 @@ without it, and the next labd takes them over.`,
 	f.StringVar(&machineMemory, "machine-memory", "", "most memory of one machine, like 4GiB; default: three quarters of this host's")
 	f.IntVar(&s.budget.PlayCPUs, "play-cpus", 0, "most CPUs of a play's machines together; default: no limit, they share them")
 	f.StringVar(&playMemory, "play-memory", "", "most memory of a play's machines together, like 8GiB; default: three quarters of this host's")
+	f.Var(s.plans, "plans", "what users may have, as YAML, like '{free: {plays: 2, play-time: 1h}}'; other plans stay as they are")
+	f.StringVar(&s.defaultPlan, "default-plan", control.FreePlan, "plan of users who were given none; administrators have unlimited")
 	f.StringVar(&registrySize, "registry-size", os.Getenv("LABD_REGISTRY_SIZE"), "what each play's registry may store, like 20GiB; default: 10GiB (LABD_REGISTRY_SIZE)")
 	f.StringVar(&s.registryName, "registry-name", os.Getenv("LABD_REGISTRY_NAME"), "another name for every play's registry, besides registry.iximiuz.com (LABD_REGISTRY_NAME)")
 	f.StringVar(&s.labinit, "labinit", besides("labinit"), "the machines' first process")
@@ -254,9 +260,13 @@ func up(ctx context.Context, s settings) error {
 		cancel()
 		return errors.Join(err, <-served)
 	}
+	if err := d.control.Recover(ctx); err != nil {
+		s.log.Error("cannot make plans agree with what runs", "error", err)
+	}
 	close(d.recovered)
 	go d.housekeep(ctx)
 	go s.fetch(ctx, config)
+	go d.watchClocks(ctx)
 	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "tls", "https on the same port: labd ca", "data", s.layout.Root)
 	d.tellFirst(ctx, listener.Addr().String())
 	return <-served

@@ -15,6 +15,7 @@ import (
 
 	"sandlot/api"
 	"sandlot/internal/account"
+	"sandlot/internal/control"
 	"sandlot/internal/host/layout"
 	"sandlot/internal/store"
 )
@@ -48,13 +49,49 @@ func userCommand(l *layout.Layout) *cobra.Command {
 take effect at once.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(userList(l), userAdd(l), userInvite(l), userPasswd(l),
+	plans, standard := newPlans(), ""
+	// The configuration fills them in: users have plans by name only.
+	cmd.PersistentFlags().Var(plans, "plans", "as of labd up")
+	cmd.PersistentFlags().StringVar(&standard, "default-plan", control.FreePlan, "as of labd up")
+	cmd.AddCommand(userPlanCommand(l, plans), userList(l, plans, &standard), userAdd(l), userInvite(l), userPasswd(l),
 		userSwitch(l, "disable", "Lock a user out: sessions, tokens and links end, plays stay", true),
 		userSwitch(l, "enable", "Let a user in again, with the password they had", false))
 	return cmd
 }
 
-func userList(l *layout.Layout) *cobra.Command {
+func userPlanCommand(l *layout.Layout, plans *plansFlag) *cobra.Command {
+	return &cobra.Command{
+		Use:   "plan USER PLAN",
+		Short: "Give a user a plan: how much they may run and keep",
+		Long: `Give a user a plan: how much they may run and keep. Plans stand in the
+configuration; free, paid and unlimited are there without. "default" takes a
+user's plan away. What a user has already stays, whatever the plan.`,
+		Example: "  labd user plan ann paid\n  labd user plan ann default",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, plan := args[0], args[1]
+			if plan == "default" {
+				plan = ""
+			} else if err := plans.checkPlan(plan); err != nil {
+				return err
+			}
+			return withAccounts(cmd.Context(), l, "user plan", strings.Join(args, " "), func(a *account.Accounts) error {
+				return a.SetPlan(cmd.Context(), name, plan)
+			})
+		},
+	}
+}
+
+// shownPlan is what a user's plan means at the moment.
+func shownPlan(u store.User, plans *plansFlag, standard string) string {
+	effective := control.PlanOf(u, plans.plans, standard)
+	if u.Plan != "" && u.Plan != effective {
+		return effective + " (" + u.Plan + " is gone)"
+	}
+	return effective
+}
+
+func userList(l *layout.Layout, plans *plansFlag, standard *string) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the users", Args: cobra.NoArgs,
@@ -64,7 +101,7 @@ func userList(l *layout.Layout) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return printUsers(cmd.OutOrStdout(), users, output)
+				return printUsers(cmd.OutOrStdout(), users, func(u store.User) string { return shownPlan(u, plans, *standard) }, output)
 			})
 		},
 	}
@@ -72,24 +109,25 @@ func userList(l *layout.Layout) *cobra.Command {
 	return cmd
 }
 
-func printUsers(w io.Writer, users []store.User, output string) error {
+func printUsers(w io.Writer, users []store.User, plan func(store.User) string, output string) error {
 	type row struct {
 		ID       string `json:"id"`
 		Name     string `json:"name"`
 		Role     string `json:"role"`
+		Plan     string `json:"plan"`
 		Disabled bool   `json:"disabled"`
 		Password bool   `json:"password"`
 		Created  string `json:"createdAt"`
 	}
 	rows := make([]row, len(users))
 	for i, u := range users {
-		rows[i] = row{u.ID, u.Name, u.Role, u.Disabled, u.PasswordHash != "", api.Time(u.CreatedAt)}
+		rows[i] = row{u.ID, u.Name, u.Role, plan(u), u.Disabled, u.PasswordHash != "", api.Time(u.CreatedAt)}
 	}
 	if output == "json" {
 		return printJSON(w, rows)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tID\tROLE\tSTATE")
+	fmt.Fprintln(t, "NAME\tID\tROLE\tPLAN\tSTATE")
 	for _, r := range rows {
 		state := "enabled"
 		switch {
@@ -98,7 +136,7 @@ func printUsers(w io.Writer, users []store.User, output string) error {
 		case !r.Password:
 			state = "without password"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Name, r.ID, r.Role, state)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.ID, r.Role, r.Plan, state)
 	}
 	return t.Flush()
 }

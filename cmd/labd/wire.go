@@ -61,6 +61,9 @@ type settings struct {
 	resolvConf string
 	poolSize   int64
 	budget     control.Budget
+	// plans are what users may have.
+	plans       *plansFlag
+	defaultPlan string
 	// registryName is another name of every play's registry; may be empty.
 	registryName string
 	registrySize int64
@@ -131,7 +134,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	starts := newStarts(figures)
 	d.bender = bender.New(ctx, bender.Options{
 		Layout: s.layout, Records: records{d.store}, Networks: d.networks,
-		Volumes: volumes{d.images, d.pool, s.layout}, Kernels: d.kernels,
+		Volumes: d.volumes(), Kernels: d.kernels,
 		Drivers: map[string]vm.Driver{backendQEMU: d.driver},
 		Attach: func(dial func(context.Context) (net.Conn, error)) bender.Agent {
 			return session.New(dial)
@@ -149,7 +152,8 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		Log:     s.log,
 	})
 	d.control, err = control.New(control.Options{
-		Store: d.store, Bender: d.bender, Budget: s.budget, Facts: d.facts, Uplinks: d.uplinks,
+		Store: d.store, Bender: d.bender, Pool: d.volumes(), Budget: s.budget, Plans: s.plans.plans, DefaultPlan: s.defaultPlan,
+		Log: s.log, Facts: d.facts, Uplinks: d.uplinks,
 		CheckSource: d.checkSource, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
 	})
 	if err != nil {
@@ -168,7 +172,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		Page:     page,
 		Accounts: d.accounts, Provider: provider, SingleUser: s.singleUser, TrustedProxies: s.trustedProxies(),
 		Auth: d.accounts, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
-		Settings: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
+		Settings: d.control, Budgets: d.control, Saver: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
 		PublicURL: s.public, Domain: s.domain, Log: s.log, Registry: figures, Recovered: d.recovered,
 		Checks: []server.Check{{Name: "store", Probe: d.store.Check}, {Name: "pool", Probe: d.poolMounted}},
 		Ports:  d.control, Shells: d.control, Forwards: d.control, Visitors: d.gateway, Scanner: d.gateway,
@@ -176,6 +180,8 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	figures.MustRegister(levels{count: d.bender.Count, pool: d.pool.Usage})
 	return d, nil
 }
+
+func (d *daemon) volumes() volumes { return volumes{d.images, d.pool, d.layout} }
 
 // poolMounted tells whether volumes are where labd put them.
 func (d *daemon) poolMounted(context.Context) error {
@@ -463,9 +469,6 @@ func (d *daemon) housekeep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := d.control.Expire(ctx); err != nil {
-				d.log.Error("cannot expire plays", "error", err)
-			}
 			if err := d.tidyAccounts(ctx); err != nil {
 				d.log.Error("cannot tidy accounts", "error", err)
 			}
@@ -473,6 +476,22 @@ func (d *daemon) housekeep(ctx context.Context) {
 			// them plays reach the host.
 			if err := d.networks.manager.EnsureHost(ctx); err != nil {
 				d.log.Error("cannot keep the host's rules", "error", err)
+			}
+		}
+	}
+}
+
+// watchClocks ends plays whose time is up, until ctx ends.
+func (d *daemon) watchClocks(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := d.control.Expire(ctx); err != nil && ctx.Err() == nil {
+				d.log.Error("cannot end plays", "error", err)
 			}
 		}
 	}

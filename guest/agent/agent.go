@@ -154,6 +154,8 @@ func (a *Agent) handle(ctx context.Context, s *yamux.Stream, req wire.Request) e
 		return a.answer(s, a.shutdown(req.Shutdown))
 	case req.Op == wire.OpRestored && req.Restored != nil:
 		return a.answer(s, a.restored(*req.Restored))
+	case req.Op == wire.OpAnnounce:
+		return a.answer(s, a.announce(req.Announce))
 	case req.Op == wire.OpTask && req.Task != nil:
 		return a.task(ctx, s, *req.Task)
 	}

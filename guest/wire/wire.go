@@ -127,6 +127,7 @@ const (
 	OpShutdown  = "shutdown"  // ask the machine's init to power off or reboot
 	OpRestored  = "restored"  // reseed and set the clock after a snapshot restore
 	OpTask      = "task"      // run a task once, or go on with it: see Task
+	OpAnnounce  = "announce"  // write a message to every terminal
 )
 
 // Request opens a stream. Exactly the field of its operation is set.
@@ -140,6 +141,7 @@ type Request struct {
 	Shutdown  string     `json:"shutdown,omitempty"` // "poweroff" or "reboot"
 	Restored  *Restored  `json:"restored,omitempty"`
 	Task      *Task      `json:"task,omitempty"`
+	Announce  string     `json:"announce,omitempty"`
 }
 
 // Response answers a Request. Error is empty on success.

@@ -189,6 +189,16 @@ func (a *Accounts) SetDisabled(ctx context.Context, name string, disabled bool) 
 	return a.store.SetDisabled(ctx, u.ID, disabled)
 }
 
+// SetPlan gives an account a plan by its name, which internal/control knows; ""
+// is the default one.
+func (a *Accounts) SetPlan(ctx context.Context, name, plan string) error {
+	u, err := a.named(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.store.SetPlan(ctx, u.ID, plan)
+}
+
 // Regions that users may prefer; this labd has one, and keeps the wish.
 var regions = []string{"eu", "ap"}
 

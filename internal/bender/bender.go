@@ -35,6 +35,9 @@ import (
 // ErrUnknown is returned for plays and machines this host does not have.
 var ErrUnknown = errors.New("unknown")
 
+// ErrState is returned for plays that are not in the state that is needed.
+var ErrState = errors.New("not in this state")
+
 // Networks makes the network of a play: its namespace, bridges, taps, uplink,
 // firewall, names and registry.
 type Networks interface {
@@ -55,7 +58,8 @@ type Volumes interface {
 
 // Volume is what a volume is made of.
 type Volume struct {
-	Source     string // image reference; empty for a blank volume
+	Source     string // image reference; empty for a blank volume or a saved one
+	Saved      string // id of a saved drive
 	Kernel     string // version whose modules a root filesystem gets
 	SizeBytes  int64
 	Filesystem string // of a blank volume; empty is raw
@@ -80,6 +84,8 @@ type Agent interface {
 	// Task runs a script once, or follows the run that was begun; an error
 	// means that the call may be repeated.
 	Task(ctx context.Context, t wire.Task, script string) (wire.TaskResult, error)
+	// Announce writes a message to every terminal.
+	Announce(ctx context.Context, message string) error
 	Close() error
 }
 
@@ -260,7 +266,26 @@ func (b *Bender) change(ctx context.Context, id play.ID, f func(r *Record)) erro
 	if err != nil {
 		return err
 	}
+	w.holding.Lock()
+	defer w.holding.Unlock()
 	return w.change(ctx, true, f)
+}
+
+// Hold calls f while the play is stopped and can neither run nor go: its
+// volumes are nobody's meanwhile. ErrState if it is not stopped. f must not
+// take long: other requests for the play wait.
+func (b *Bender) Hold(ctx context.Context, id play.ID, f func(r Record) error) error {
+	w, err := b.worker(id)
+	if err != nil {
+		return err
+	}
+	w.holding.Lock()
+	defer w.holding.Unlock()
+	r := w.status()
+	if r.State() != play.Stopped || r.Goal != GoalStopped {
+		return fmt.Errorf("play %q is %s: %w", id, r.State(), ErrState)
+	}
+	return f(r)
 }
 
 // StopMachine shuts one machine down; RestartMachine brings it back.
@@ -336,6 +361,51 @@ func (b *Bender) Status(id play.ID) (Record, error) {
 		return Record{}, err
 	}
 	return w.status(), nil
+}
+
+// Version rises with every change of Status, while this bender lives.
+func (b *Bender) Version(id play.ID) (uint64, error) {
+	w, err := b.worker(id)
+	if err != nil {
+		return 0, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.version, nil
+}
+
+// announceTimeout bounds how long a machine has to show a message.
+const announceTimeout = 10 * time.Second
+
+// Announce adds a message to the history of a running play, and shows it on
+// its machines' terminals, as far as their agents can.
+func (b *Bender) Announce(ctx context.Context, id play.ID, message string) error {
+	w, err := b.worker(id)
+	if err != nil {
+		return err
+	}
+	err = w.save(ctx, func(r *Record) {
+		if r.Goal == GoalRunning {
+			r.enter(r.State(), message, false, b.opts.Now())
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for i, m := range w.machinesNow() {
+		if m == nil || !m.is(play.ConditionBoot) {
+			continue
+		}
+		// Nobody waits for a guest that may be hostile.
+		go func() {
+			ctx, cancel := context.WithTimeout(m.ctx, announceTimeout)
+			defer cancel()
+			if err := m.agent.Announce(ctx, message); err != nil {
+				b.opts.Log.Debug("cannot show message", "play", id, "machine", i, "error", err)
+			}
+		}()
+	}
+	return nil
 }
 
 // Watch returns a channel that gets a value after every change of a play's

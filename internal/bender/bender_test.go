@@ -41,13 +41,15 @@ type host struct {
 	refuse   map[string]error
 	tasks    map[play.ID]map[string]play.TaskStatus
 	guests   guestTasks
+	// announced is what machines show.
+	announced chan string
 }
 
 func newHost(t *testing.T) *host {
 	h := &host{
 		dir: t.TempDir(), networks: map[string]bool{}, records: map[play.ID][]byte{},
 		steps: map[play.ID]map[string]step.State{}, refuse: map[string]error{},
-		tasks: map[play.ID]map[string]play.TaskStatus{},
+		tasks: map[play.ID]map[string]play.TaskStatus{}, announced: make(chan string, 10),
 	}
 	h.vms = &vmfake.World{Agent: serve}
 	if err := os.WriteFile(filepath.Join(h.dir, "shared"), []byte("shared"), 0o600); err != nil {
@@ -248,6 +250,11 @@ func (a *agent) Shutdown(_ context.Context, kind string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return wire.WriteMessage(a.conn, wire.Request{Op: wire.OpShutdown, Shutdown: kind})
+}
+
+func (a *agent) Announce(_ context.Context, message string) error {
+	a.host.announced <- message
+	return nil
 }
 
 func (a *agent) Close() error { return nil }

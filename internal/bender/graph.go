@@ -130,7 +130,7 @@ func makeDir(dir string, mode os.FileMode) error {
 func (b *Bender) makeVolumes(ctx context.Context, w *worker, i int) error {
 	m := w.plan.Machines[i]
 	for j, d := range m.Drives {
-		v := Volume{Source: d.Source, SizeBytes: d.SizeBytes, Filesystem: d.Filesystem, UID: m.UID}
+		v := Volume{Source: d.Source, Saved: d.Saved, SizeBytes: d.SizeBytes, Filesystem: d.Filesystem, UID: m.UID}
 		if d.Mount == "/" {
 			v.Kernel = m.Kernel
 		}

@@ -22,12 +22,16 @@ type worker struct {
 	plan    *plan.Plan // never changes, nor do the secrets
 	secrets *Secrets
 
+	// holding is taken to change the goal, and by who needs it unchanged.
+	holding sync.Mutex
+
 	mu       sync.Mutex
 	rec      Record
 	machines []*machine      // nil where no VMM runs
 	renew    map[string]bool // machines to stop and start again
 	cancel   context.CancelCauseFunc
 	watchers map[chan struct{}]bool
+	version  uint64 // of rec and what is shown of it
 	// followed are the tasks, by place in the plan, that a goroutine follows.
 	followed map[int]bool
 
@@ -98,6 +102,7 @@ func (w *worker) update(f func(r *Record) bool) {
 }
 
 func (w *worker) notify() {
+	w.version++
 	for c := range w.watchers {
 		select {
 		case c <- struct{}{}:

@@ -114,10 +114,10 @@ func (a *App) root() *cobra.Command {
 	root.PersistentFlags().VarP(&a.logLevel, "log-level", "l", "debug: tell on stderr what is asked of labd, and why connections end")
 	root.AddCommand(
 		group("auth", "Sign in and out", nil,
-			a.authLogin(), a.authLogout(), a.authWhoami(), a.authToken(), a.authSigninURL()),
+			a.authLogin(), a.authLogout(), a.authWhoami(), a.authPlan(), a.authToken(), a.authSigninURL()),
 		group("playground", "Start, watch and end plays, and store playgrounds", []string{"playgrounds", "play", "pg", "p"},
 			a.playgroundStart(), a.playgroundList(), a.playgroundStatus(), a.playgroundMachines(),
-			a.playgroundStop(), a.playgroundRestart(), a.playgroundDestroy(), a.playgroundPersist(), a.playgroundLifetime(),
+			a.playgroundStop(), a.playgroundRestart(), a.playgroundDestroy(), a.playgroundPersist(), a.playgroundSave(), a.playgroundFork(), a.playgroundLifetime(),
 			a.playgroundCatalog(), a.playgroundSources(), a.playgroundKernels(), a.playgroundTasks(), a.playgroundWait(),
 			a.playgroundCreate(), a.playgroundUpdate(), a.playgroundRegion(), a.playgroundRemove(), a.playgroundManifest(),
 			group("machine", "Act on one machine of a play", nil,

@@ -446,6 +446,29 @@ func TestEndingPlays(t *testing.T) {
 	s.fails(1, "no play", "playground", "destroy", "ffffffffffffffffffffffff")
 }
 
+func TestSaveForkAndPlan(t *testing.T) {
+	l := servertest.New(t)
+	s := newShell(t, l)
+	id := l.Add("demo", "m1")
+	l.State(id, play.Stopped)
+	if got := s.must("playground", "save", string(id), "my-lab", "-q"); got != "my-lab"+servertest.Suffix+"\n" {
+		t.Errorf("save printed %q", got)
+	}
+	if got := s.must("playground", "save", string(id), "my-lab", "-o", "json", "--title", "Half done"); !strings.Contains(got, `"title": "Half done"`) {
+		t.Errorf("save printed %q", got)
+	}
+	l.Boot = boot
+	made := strings.TrimSpace(s.must("playground", "fork", string(id), "-q", "--title", "Another try"))
+	if p := l.Play(play.ID(made)); p.Title != "Another try" || p.State() != string(play.Running) {
+		t.Errorf("forked %+v", p)
+	}
+	s.fails(1, "no play", "playground", "fork", "ffffffffffffffffffffffff")
+	golden(t, "plan.txt", s.must("auth", "plan"))
+	if got := s.must("auth", "plan", "-o", "json"); !strings.Contains(got, `"storedPlays": 0`) {
+		t.Errorf("plan printed %q", got)
+	}
+}
+
 func TestShowing(t *testing.T) {
 	l := servertest.New(t)
 	l.Details = []api.TaskDetails{{Name: "c", Machine: "m2", Status: api.TaskFailed, Message: "exit code 3"}, {Name: "b", Machine: "m1", Status: api.TaskRunning}, {Name: "a", Machine: "m1", Status: api.TaskCompleted, Init: true, Stdout: "hi"}}

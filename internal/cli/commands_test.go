@@ -90,7 +90,7 @@ func TestDataCommandsHaveFormats(t *testing.T) {
 		"playground machine stop": true, "playground machine restart": true, "playground machine console": true, "playground machine journal": true,
 		"ssh-proxy": true, "cp": true, "ide": true, "kube-proxy": true, "expose local": true, "playground region": true, "expose port": true, "expose shell": true, "expose remove": true, "port-forward": true,
 		"manifest schema": true, "ssh": true, "terminal": true, "api": true, "version": true,
-		"playground start": true, "playground restart": true, "playground create": true, "playground update": true, // id or json
+		"playground start": true, "playground restart": true, "playground create": true, "playground update": true, "playground save": true, "playground fork": true, // id or json
 		"playground manifest": true, "manifest validate": true, "manifest plan": true, // text, yaml or json
 	}
 	every(t, func(path string, c *cobra.Command) {

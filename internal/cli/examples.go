@@ -14,6 +14,7 @@ var examples = map[string]string{
 	"auth login":                 "labctl auth login --endpoint http://localhost:8484\nlabctl auth login -s SESSION -t TOKEN   # as labd credentials prints them",
 	"auth logout":                "labctl auth logout",
 	"auth whoami":                "labctl auth whoami -o json",
+	"auth plan":                  "labctl auth plan\nlabctl auth plan -o json",
 	"auth token list":            "labctl auth token list",
 	"auth token revoke":          "labctl auth token revoke 0123456789abcdef",
 	"auth signin-url":            "labctl auth signin-url",

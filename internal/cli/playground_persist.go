@@ -8,8 +8,10 @@ import (
 
 func (a *App) playgroundPersist() *cobra.Command {
 	return &cobra.Command{
-		Use:               "persist PLAY",
-		Short:             "Keep a play's disks when its time is up",
+		Use:   "persist PLAY",
+		Short: "Keep a play's disks when its time is up",
+		Long: `Keep a play's disks when its time is up: it is stopped then, and not destroyed.
+It counts as a stored play of your plan from now on.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePlays,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -4,12 +4,14 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -28,6 +30,12 @@ type Bender interface {
 	Restart(ctx context.Context, id play.ID) error
 	Destroy(ctx context.Context, id play.ID) error
 	FreeUplink(taken func(index int) bool) int
+	// Announce tells the people in a play something, in its history and on its
+	// machines' terminals.
+	Announce(ctx context.Context, id play.ID, message string) error
+	// Hold calls f while a stopped play can neither run nor go; the error is
+	// bender.ErrState if it is not stopped.
+	Hold(ctx context.Context, id play.ID, f func(r bender.Record) error) error
 	Observer
 	Machines
 }
@@ -35,6 +43,8 @@ type Bender interface {
 // Observer tells where plays stand.
 type Observer interface {
 	Status(id play.ID) (bender.Record, error)
+	// Version rises with every change of Status.
+	Version(id play.ID) (uint64, error)
 	Watch(id play.ID) (changes <-chan struct{}, stop func(), err error)
 	Console(id play.ID, machine string) ([]byte, error)
 	Tasks(ctx context.Context, id play.ID) ([]play.TaskStatus, error)
@@ -52,8 +62,14 @@ type Machines interface {
 type Options struct {
 	Store  *store.Store
 	Bender Bender
-	// Budget is what one play may have; the zero Budget is all the host has.
+	Pool   Pool // without one, plays cannot be saved or forked
+	// Budget bounds what machines get by any plan; the zero Budget is all the
+	// host has.
 	Budget Budget
+	// Plans are what users may have, by name; default DefaultPlans. DefaultPlan
+	// is that of users who were given none; default FreePlan.
+	Plans       map[string]Budget
+	DefaultPlan string
 	// Facts of this host for a plan, without the uplink index.
 	Facts func(ctx context.Context) (plan.Facts, error)
 	// Uplinks returns what tells whether somebody on this host uses an index.
@@ -66,6 +82,7 @@ type Options struct {
 	// Now defaults to time.Now, Random to crypto/rand.
 	Now    func() time.Time
 	Random io.Reader
+	Log    *slog.Logger // may be nil
 }
 
 // Control implements what internal/server asks for.
@@ -73,10 +90,18 @@ type Control struct {
 	opts  Options
 	bases map[string]template
 	names []string // of the bases
+	// official are the bases as the catalog shows them, in the order of names.
+	official []*entry
+	// stored are the others; shelving lets writes take turns.
+	stored   shelves
+	shelving sync.Mutex
 	// starting makes choosing an uplink index and recording it one act.
 	starting sync.Mutex
 	// forwarding makes reading a list of forwards and changing it one act.
 	forwarding sync.Mutex
+	// listing guards encoded.
+	listing sync.Mutex
+	encoded map[play.ID]encoded
 }
 
 // New reads the official playgrounds.
@@ -87,7 +112,19 @@ func New(opts Options) (*Control, error) {
 	if opts.Random == nil {
 		opts.Random = rand.Reader
 	}
-	c := &Control{opts: opts, bases: make(map[string]template)}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Plans == nil {
+		opts.Plans = DefaultPlans()
+	}
+	if opts.DefaultPlan == "" {
+		opts.DefaultPlan = FreePlan
+	}
+	if err := checkPlans(opts); err != nil {
+		return nil, err
+	}
+	c := &Control{opts: opts, bases: make(map[string]template), encoded: make(map[play.ID]encoded)}
 	for _, name := range opts.Bases() {
 		data, err := opts.ReadBase(name)
 		if err != nil {
@@ -99,6 +136,7 @@ func New(opts Options) (*Control, error) {
 		}
 		c.bases[name] = t
 		c.names = append(c.names, name)
+		c.official = append(c.official, newEntry("", t.complete))
 	}
 	return c, nil
 }
@@ -113,17 +151,43 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if err != nil {
 		return api.Play{}, err
 	}
-	if err := invalid(c.checkSources(ctx, effective)); err != nil {
+	problems := append(c.checkSources(ctx, effective), checkSaved(effective, t.manifest)...)
+	if err := invalid(problems); err != nil {
 		return api.Play{}, err
 	}
+	a, err := c.allowance(ctx, user.ID)
+	if err != nil {
+		return api.Play{}, err
+	}
+	p, err := c.launch(ctx, user, a, launch{effective, chosen, req.Playground, req.Title, a.machines(c, req)})
+	if err != nil {
+		return api.Play{}, err
+	}
+	p.Warnings = warnings
+	return p, c.opts.Store.RecordUse(ctx, req.Playground, user.ID, c.opts.Now())
+}
+
+// launch is a play that may start: its manifest and the chosen conditions, the
+// playground's name, a title if it has one of its own, and what its machines
+// get.
+type launch struct {
+	effective         *manifest.Manifest
+	chosen            map[string]*string
+	playground, title string
+	budget            Budget
+}
+
+// launch plans a play, records it within the user's plan and hands it to
+// bender.
+func (c *Control) launch(ctx context.Context, user api.Me, a allowance, l launch) (api.Play, error) {
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	facts, err := c.opts.Facts(ctx)
 	if err != nil {
 		return api.Play{}, err
 	}
-	facts.Conditions = chosen
-	facts = c.budget(req).bound(facts)
+	facts.Conditions = l.chosen
+	facts = l.budget.bound(facts)
 	taken, err := c.opts.Uplinks(ctx)
 	if err != nil {
 		return api.Play{}, fmt.Errorf("cannot start a play: %w", err)
@@ -133,7 +197,7 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if err != nil {
 		return api.Play{}, err
 	}
-	planned, problems := plan.Make(id, effective, facts)
+	planned, problems := plan.Make(id, l.effective, facts)
 	if err := invalid(problems); err != nil {
 		return api.Play{}, err
 	}
@@ -141,38 +205,54 @@ func (c *Control) Start(ctx context.Context, user api.Me, req api.StartPlay) (ap
 	if err != nil {
 		return api.Play{}, err
 	}
-	secrets.RegistryAuth = effective.Playground.RegistryAuth
-	body, err := json.Marshal(effective)
+	secrets.RegistryAuth = l.effective.Playground.RegistryAuth
+	body, err := json.Marshal(l.effective)
+	if err != nil {
+		return api.Play{}, err
+	}
+	o, _, err := outlineOf(l.effective, l.playground)
+	if err != nil {
+		return api.Play{}, err
+	}
+	short, err := json.Marshal(o)
 	if err != nil {
 		return api.Play{}, err
 	}
 	now := c.opts.Now()
 	row := store.Play{
-		ID: id, Owner: user.ID, Playground: req.Playground, Title: req.Title,
-		Manifest: body, CreatedAt: now, UpdatedAt: now,
+		ID: id, Owner: user.ID, Playground: l.playground, Title: cmp.Or(l.title, l.effective.Title),
+		Manifest: string(body), Summary: string(short), Goal: store.GoalRunning, DiskBytes: diskBytes(planned),
+		CreatedAt: now, UpdatedAt: now,
 	}
-	if row.Title == "" {
-		row.Title = effective.Title
-	}
-	if err := c.opts.Store.PutPlay(ctx, row); err != nil {
-		return api.Play{}, err
+	begin(&row, a.Budget, now)
+	err = c.opts.Store.AddPlay(ctx, row, a.limits(), savedDrives(l.effective))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return api.Play{}, api.Errorf(api.Conflict, "cannot start a play: the playground's saved drives are being removed")
+	case err != nil:
+		return api.Play{}, a.refuse("start a play", err)
 	}
 	if err := c.opts.Bender.Start(ctx, *planned, secrets); err != nil {
 		return api.Play{}, errors.Join(err, c.opts.Store.DeletePlay(context.WithoutCancel(ctx), id))
 	}
-	if err := c.opts.Store.RecordUse(ctx, req.Playground, user.ID, now); err != nil {
-		return api.Play{}, err
+	return c.view(row)
+}
+
+// diskBytes is the promised size of all drives.
+func diskBytes(p *plan.Plan) (total int64) {
+	for _, m := range p.Machines {
+		for _, d := range m.Drives {
+			total += d.SizeBytes
+		}
 	}
-	p, err := c.view(row)
-	p.Warnings = warnings
-	return p, err
+	return total
 }
 
 // checkSources finds the drives whose images are known not to be there.
 func (c *Control) checkSources(ctx context.Context, m *manifest.Manifest) (problems manifest.Problems) {
 	for i, machine := range m.Playground.Machines {
 		for j, d := range machine.Drives {
-			if d.Source == "" {
+			if d.Source == "" || d.Snapshot != nil {
 				continue
 			}
 			if err := c.opts.CheckSource(ctx, d.Source); err != nil {
@@ -236,6 +316,8 @@ func convert(from, to any) error {
 	}
 	return json.Unmarshal(body, to)
 }
+
+func convertText(from string, to any) error { return json.Unmarshal([]byte(from), to) }
 
 func wirePlayground(m *manifest.Manifest) (api.Playground, error) {
 	var p api.Playground

@@ -3,7 +3,10 @@ package control_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +78,23 @@ func (f *fakeBender) Status(id play.ID) (bender.Record, error) {
 	}
 	return r, nil
 }
+func (f *fakeBender) Version(id play.ID) (uint64, error) {
+	r, err := f.Status(id)
+	return uint64(len(r.Events)), err
+}
+func (f *fakeBender) Announce(_ context.Context, id play.ID, message string) error {
+	return f.do("announce "+message, id)
+}
+func (f *fakeBender) Hold(_ context.Context, id play.ID, use func(bender.Record) error) error {
+	r, err := f.Status(id)
+	if err == nil && r.State() != play.Stopped {
+		err = bender.ErrState
+	}
+	if err != nil {
+		return err
+	}
+	return use(r)
+}
 func (f *fakeBender) Watch(id play.ID) (<-chan struct{}, func(), error) {
 	if _, ok := f.plays[id]; !ok {
 		return nil, nil, bender.ErrUnknown
@@ -94,6 +114,21 @@ func (f *fakeBender) Console(id play.ID, machine string) ([]byte, error) {
 	return []byte("labinit: boot 1\none\nlabinit: boot 2\ntwo\n"), nil
 }
 
+// fakePool has saved drives by id, and where each comes from.
+type fakePool map[string]string
+
+func (f fakePool) SaveDrive(_ context.Context, id play.ID, machine, drive int, saved string) error {
+	f[saved] = fmt.Sprintf("%s/%d/%d", id, machine, drive)
+	return nil
+}
+func (f fakePool) RemoveSaved(_ context.Context, saved string) error {
+	delete(f, saved)
+	return nil
+}
+func (f fakePool) ListSaved(context.Context) ([]string, error) {
+	return slices.Sorted(maps.Keys(f)), nil
+}
+
 var (
 	now   = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	admin = api.Me{ID: "admin"}
@@ -102,6 +137,7 @@ var (
 type lab struct {
 	*control.Control
 	bender *fakeBender
+	pool   fakePool
 	store  *store.Store
 	clock  time.Time
 }
@@ -113,9 +149,9 @@ func newLab(t *testing.T, changes ...func(o *control.Options)) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	l := &lab{bender: &fakeBender{plays: map[play.ID]bender.Record{}, changes: make(chan struct{}, 1)}, store: s, clock: now}
+	l := &lab{bender: &fakeBender{plays: map[play.ID]bender.Record{}, changes: make(chan struct{}, 1)}, pool: fakePool{}, store: s, clock: now}
 	opts := control.Options{
-		Store: s, Bender: l.bender, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
+		Store: s, Bender: l.bender, Pool: l.pool, DefaultPlan: control.UnlimitedPlan, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
 		Facts: func(context.Context) (plan.Facts, error) {
 			return plan.Facts{Backends: map[string]plan.BackendFacts{"qemu": {MaxDrives: 24, MaxNICs: 5}}, Kernels: []string{"6.1"}}, nil
 		},
@@ -213,7 +249,7 @@ func TestARefusedStartLeavesNothing(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) || kind(err) != c.kind {
 				t.Errorf("got %q (%s), want %q (%s)", err, kind(err), c.says, c.kind)
 			}
-			if plays, err := l.List(t.Context(), admin, false); err != nil || len(plays) != 0 {
+			if plays, err := l.List(t.Context(), admin, false, api.Page{}); err != nil || len(plays) != 0 {
 				t.Errorf("left %v, %v", plays, err)
 			}
 		})
@@ -239,7 +275,7 @@ func TestAnothersPlayDoesNotExist(t *testing.T) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
-	if plays, _ := l.List(t.Context(), other, false); len(plays) != 0 || len(l.bender.asked) != 0 {
+	if plays, _ := l.List(t.Context(), other, false, api.Page{}); len(plays) != 0 || len(l.bender.asked) != 0 {
 		t.Errorf("listed %v, asked %v", plays, l.bender.asked)
 	}
 }
@@ -260,10 +296,10 @@ func TestADestroyedPlayStaysReadableForADay(t *testing.T) {
 	if _, err := l.Stop(t.Context(), admin, id); kind(err) != api.Gone {
 		t.Errorf("stop: %v", err)
 	}
-	if kept, _ := l.List(t.Context(), admin, true); len(kept) != 0 {
+	if kept, _ := l.List(t.Context(), admin, true, api.Page{}); len(kept) != 0 {
 		t.Errorf("persistent: %v", kept)
 	}
-	if all, _ := l.List(t.Context(), admin, false); len(all) != 1 {
+	if all, _ := l.List(t.Context(), admin, false, api.Page{}); len(all) != 1 {
 		t.Errorf("all: %v", all)
 	}
 	l.clock = now.Add(25 * time.Hour)
@@ -284,10 +320,14 @@ func TestALifetimeEnds(t *testing.T) {
 	if p, err = l.SetMaxPlayTime(t.Context(), admin, play.ID(p.ID), 90*time.Minute); err != nil || p.MaxPlayTime != "1h30m0s" || p.ExpiresIn != 90*60*1000 {
 		t.Fatalf("got %q %d %v", p.MaxPlayTime, p.ExpiresIn, err)
 	}
-	for minutes, want := range map[int]int{89: 0, 91: 1} {
-		l.bender.asked, l.clock = nil, now.Add(time.Duration(minutes)*time.Minute)
-		if err := l.Expire(t.Context()); err != nil || len(l.bender.asked) != want {
-			t.Errorf("after %d minutes: asked %v, %v", minutes, l.bender.asked, err)
+	for _, step := range []struct {
+		minutes int
+		asked   string
+	}{{84, ""}, {86, "announce its time is up at 04:34 UTC: it is destroyed then"}, {89, ""}, {91, "destroy"}, {92, ""}} {
+		l.bender.asked, l.clock = nil, now.Add(time.Duration(step.minutes)*time.Minute)
+		err := l.Expire(t.Context())
+		if got := strings.Join(l.bender.asked, "; "); err != nil || !strings.HasPrefix(got, step.asked) || (got == "") != (step.asked == "") {
+			t.Errorf("after %d minutes: asked %q, %v", step.minutes, got, err)
 		}
 	}
 }

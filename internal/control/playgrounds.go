@@ -157,44 +157,62 @@ func (c *Control) CreatePlayground(ctx context.Context, user api.Me, req api.Cre
 	if err != nil {
 		return api.Playground{}, err
 	}
-	n, err := c.opts.Store.PlaygroundsOf(ctx, user.ID)
-	if err != nil {
-		return api.Playground{}, err
-	}
-	if n >= maxPlaygrounds {
-		return api.Playground{}, api.Errorf(api.TooMany, "cannot create playground %q: you have %d, the most there can be; remove some", req.Name, n)
-	}
 	partial, err := definition(req.PlaygroundSpec)
 	if err != nil {
 		return api.Playground{}, err
 	}
 	partial.Name = req.Name
 	m, problems := manifest.Derive(base.manifest, partial)
+	problems = append(problems, checkSaved(m, base.manifest)...)
 	if err := invalid(problems); err != nil {
+		return api.Playground{}, err
+	}
+	return c.add(ctx, user, req.Name, m)
+}
+
+// add stores a new playground under a name that begins like the one asked for.
+func (c *Control) add(ctx context.Context, user api.Me, name string, m *manifest.Manifest) (api.Playground, error) {
+	a, err := c.allowance(ctx, user.ID)
+	if err != nil {
 		return api.Playground{}, err
 	}
 	for tries := 3; ; tries-- {
 		var suffix [4]byte
 		if _, err := io.ReadFull(c.opts.Random, suffix[:]); err != nil {
-			return api.Playground{}, fmt.Errorf("cannot name playground %q: %w", req.Name, err)
+			return api.Playground{}, fmt.Errorf("cannot name playground %q: %w", name, err)
 		}
-		m.Name = req.Name + "-" + hex.EncodeToString(suffix[:])
-		body, err := storable(m)
-		if err != nil {
-			return api.Playground{}, err
-		}
+		m.Name = name + "-" + hex.EncodeToString(suffix[:])
 		now := c.opts.Now()
-		err = c.opts.Store.AddPlayground(ctx, store.Playground{
-			Name: m.Name, Owner: user.ID, Base: m.Base, Manifest: body, CreatedAt: now, UpdatedAt: now,
+		err := c.put(m, store.Playground{Owner: user.ID, CreatedAt: now, UpdatedAt: now}, func(row store.Playground) error {
+			return c.opts.Store.AddPlayground(ctx, row, a.limits(), savedDrives(m))
 		})
 		if errors.Is(err, store.ErrExists) && tries > 1 {
 			continue
 		}
 		if err != nil {
-			return api.Playground{}, err
+			return api.Playground{}, a.refuse(fmt.Sprintf("create playground %q", name), err)
 		}
 		return full(template{owner: user.ID, manifest: m, complete: m}, user)
 	}
+}
+
+// put writes a playground into the store by write, and shows it in the
+// catalog; writes take turns, so that both stay the same.
+func (c *Control) put(m *manifest.Manifest, row store.Playground, write func(row store.Playground) error) (err error) {
+	row.Name, row.Base = m.Name, m.Base
+	if row.Manifest, err = storable(m); err != nil {
+		return err
+	}
+	if row.Summary, err = short(m); err != nil {
+		return err
+	}
+	c.shelving.Lock()
+	defer c.shelving.Unlock()
+	if err := write(row); err != nil {
+		return err
+	}
+	c.shelve(m.Name, newEntry(row.Owner, m))
+	return nil
 }
 
 // UpdatePlayground replaces the definition of one of the user's playgrounds.
@@ -221,14 +239,14 @@ func (c *Control) UpdatePlayground(ctx context.Context, user api.Me, name string
 		return api.Playground{}, err
 	}
 	m, problems := manifest.Replace(base, complete)
+	problems = append(problems, checkSaved(m, base)...)
 	if err := invalid(problems); err != nil {
 		return api.Playground{}, err
 	}
-	body, err := storable(m)
+	err = c.put(m, store.Playground{Owner: t.owner, UpdatedAt: c.opts.Now()}, func(row store.Playground) error {
+		return c.opts.Store.ChangePlayground(ctx, row, savedDrives(m))
+	})
 	if err != nil {
-		return api.Playground{}, err
-	}
-	if err := c.opts.Store.ChangePlayground(ctx, name, body, c.opts.Now()); err != nil {
 		return api.Playground{}, err
 	}
 	return full(template{owner: t.owner, manifest: m, complete: m}, user)
@@ -239,7 +257,17 @@ func (c *Control) RemovePlayground(ctx context.Context, user api.Me, name string
 	if _, err := c.owned(ctx, user, name, "remove"); err != nil {
 		return err
 	}
-	return c.opts.Store.DeletePlayground(ctx, name)
+	c.shelving.Lock()
+	defer c.shelving.Unlock()
+	if err := c.opts.Store.DeletePlayground(ctx, name); err != nil {
+		return err
+	}
+	c.shelve(name, nil)
+	// Once it is forgotten, it is removed: what fails here is done later.
+	if err := c.collect(context.WithoutCancel(ctx), false); err != nil {
+		c.opts.Log.WarnContext(ctx, "cannot remove saved drives", "error", err)
+	}
+	return nil
 }
 
 // owned finds a playground that the user may do this to.

@@ -2,14 +2,11 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"sandlot/api"
 	"sandlot/internal/bender"
-	"sandlot/internal/manifest"
 	"sandlot/internal/play"
 	"sandlot/internal/store"
 	"sandlot/internal/vm"
@@ -25,73 +22,6 @@ func (c *Control) row(ctx context.Context, user api.Me, id play.ID) (store.Play,
 	return row, err
 }
 
-// view joins what control and bender know of a play. A play that bender has
-// forgotten is destroyed.
-func (c *Control) view(row store.Play) (api.Play, error) {
-	var m manifest.Manifest
-	if err := json.Unmarshal(row.Manifest, &m); err != nil {
-		return api.Play{}, fmt.Errorf("cannot read manifest of play %q: %w", row.ID, err)
-	}
-	playground, err := wirePlayground(&m)
-	if err != nil {
-		return api.Play{}, err
-	}
-	playground.Name = row.Playground
-	p := api.Play{
-		ID: string(row.ID), Title: row.Title, Playground: playground,
-		CreatedAt: api.Time(row.CreatedAt), UpdatedAt: api.Time(row.UpdatedAt),
-		Status: &api.PlayStatus{FactoryID: string(row.ID)},
-	}
-	if row.MaxPlayMinutes > 0 {
-		total := time.Duration(row.MaxPlayMinutes) * time.Minute
-		p.MaxPlayTime = total.String()
-		p.ExpiresIn = max(0, row.CreatedAt.Add(total).Sub(c.opts.Now()).Milliseconds())
-	}
-	for _, s := range playground.Machines {
-		p.Machines = append(p.Machines, api.Machine{Name: s.Name, Users: s.Users, Resources: s.Resources, Backend: s.Backend, NoSSH: s.NoSSH})
-	}
-	record, err := c.opts.Bender.Status(row.ID)
-	if errors.Is(err, bender.ErrUnknown) {
-		p.Status.StateEvents = []api.StateEvent{{State: string(play.Destroyed), At: p.UpdatedAt}}
-		p.LastStateAt = p.UpdatedAt
-		return p, nil
-	}
-	if err != nil {
-		return api.Play{}, err
-	}
-	fill(&p, record)
-	return p, nil
-}
-
-// fill writes bender's part into the view.
-func fill(p *api.Play, r bender.Record) {
-	p.Notes, p.Tasks = r.Plan.Notes, tasks(r)
-	for i, m := range r.Plan.Machines {
-		p.Machines[i].Backend = m.Backend
-		p.Machines[i].Resources = &api.Resources{CPUCount: m.CPUs, RAMSize: manifest.FormatSize(int64(m.MemoryMiB) << 20)}
-	}
-	for _, e := range r.Events {
-		p.Status.StateEvents = append(p.Status.StateEvents, api.StateEvent{
-			State: string(e.State), Error: e.Error, At: api.Time(e.At), Message: e.Message,
-		})
-	}
-	last := api.Time(r.Events[len(r.Events)-1].At)
-	p.LastStateAt, p.UpdatedAt = last, max(p.UpdatedAt, last)
-	for _, m := range r.Machines {
-		status := api.MachineStatus{Name: m.Name, State: string(m.State), Message: m.Message, Conditions: []api.Condition{}}
-		for _, k := range m.Conditions {
-			value := api.False
-			if k.Status {
-				value = api.True
-			}
-			status.Conditions = append(status.Conditions, api.Condition{
-				Name: k.Name, Status: value, LastTransitionAt: api.Time(k.At), Message: k.Message,
-			})
-		}
-		p.Status.Machines = append(p.Status.Machines, status)
-	}
-}
-
 // Get returns a play of the user.
 func (c *Control) Get(ctx context.Context, user api.Me, id play.ID) (api.Play, error) {
 	row, err := c.row(ctx, user, id)
@@ -99,33 +29,6 @@ func (c *Control) Get(ctx context.Context, user api.Me, id play.ID) (api.Play, e
 		return api.Play{}, err
 	}
 	return c.view(row)
-}
-
-// keepRows is how long a destroyed play is listed.
-const keepRows = 24 * time.Hour
-
-// List returns the user's plays; with persistent, only those whose state is
-// kept: every play of ours that is not destroyed.
-func (c *Control) List(ctx context.Context, user api.Me, persistent bool) ([]api.Play, error) {
-	rows, err := c.opts.Store.Plays(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list := []api.Play{}
-	for _, row := range rows {
-		if row.Owner != user.ID {
-			continue
-		}
-		p, err := c.view(row)
-		if err != nil {
-			return nil, err
-		}
-		if p.State() == string(play.Destroyed) && (persistent || c.opts.Now().Sub(row.UpdatedAt) > keepRows) {
-			continue
-		}
-		list = append(list, p)
-	}
-	return list, nil
 }
 
 // Watch sends the play at once and after every change.
@@ -167,38 +70,56 @@ func (c *Control) Watch(ctx context.Context, user api.Me, id play.ID) (<-chan ap
 	return plays, nil
 }
 
-// act does something to a play of the user and returns it as it is then.
-func (c *Control) act(ctx context.Context, user api.Me, id play.ID, f func() error) (api.Play, error) {
+// act does something to a play of the user and returns it as it is then. What
+// counts is written before it is done, within the limits of the owner's plan,
+// and follows bender if that refuses.
+func (c *Control) act(ctx context.Context, user api.Me, id play.ID, verb string, change func(p *store.Play, b Budget), f func() error) (api.Play, error) {
 	row, err := c.row(ctx, user, id)
 	if err != nil {
 		return api.Play{}, err
 	}
+	a, err := c.allowance(ctx, row.Owner)
+	if err != nil {
+		return api.Play{}, err
+	}
+	row, err = c.opts.Store.ChangePlay(ctx, id, a.limits(), func(p *store.Play) {
+		if p.Goal != store.GoalEnded {
+			change(p, a.Budget)
+		}
+		p.UpdatedAt = c.opts.Now()
+	})
+	if err != nil {
+		return api.Play{}, a.refuse(verb+" the play", err)
+	}
 	if err := f(); err != nil {
+		err := errors.Join(err, c.follow(context.WithoutCancel(ctx), row))
 		if errors.Is(err, bender.ErrUnknown) {
 			return api.Play{}, api.Errorf(api.Gone, "%s", err)
 		}
 		return api.Play{}, api.Errorf(api.Conflict, "%s", err)
-	}
-	row.UpdatedAt = c.opts.Now()
-	if err := c.opts.Store.PutPlay(ctx, row); err != nil {
-		return api.Play{}, err
 	}
 	return c.view(row)
 }
 
 // Stop shuts the play down and keeps its volumes.
 func (c *Control) Stop(ctx context.Context, user api.Me, id play.ID) (api.Play, error) {
-	return c.act(ctx, user, id, func() error { return c.opts.Bender.Stop(ctx, id) })
+	return c.act(ctx, user, id, "stop", func(p *store.Play, _ Budget) { rest(p) }, func() error { return c.opts.Bender.Stop(ctx, id) })
 }
 
-// Restart brings the play up again.
+// Restart brings the play up again; the time of one that was stopped begins
+// anew.
 func (c *Control) Restart(ctx context.Context, user api.Me, id play.ID) (api.Play, error) {
-	return c.act(ctx, user, id, func() error { return c.opts.Bender.Restart(ctx, id) })
+	return c.act(ctx, user, id, "restart", func(p *store.Play, b Budget) {
+		if p.Goal == store.GoalStopped {
+			p.Goal = store.GoalRunning
+			begin(p, b, c.opts.Now())
+		}
+	}, func() error { return c.opts.Bender.Restart(ctx, id) })
 }
 
 // Destroy removes the play, in every state and twice.
 func (c *Control) Destroy(ctx context.Context, user api.Me, id play.ID) (api.Play, error) {
-	return c.act(ctx, user, id, func() error {
+	return c.act(ctx, user, id, "destroy", func(p *store.Play, _ Budget) { end(p) }, func() error {
 		if err := c.opts.Bender.Destroy(ctx, id); !errors.Is(err, bender.ErrUnknown) {
 			return err
 		}
@@ -208,53 +129,10 @@ func (c *Control) Destroy(ctx context.Context, user api.Me, id play.ID) (api.Pla
 
 // SetTitle renames the play.
 func (c *Control) SetTitle(ctx context.Context, user api.Me, id play.ID, title string) (api.Play, error) {
-	return c.edit(ctx, user, id, func(row *store.Play) { row.Title = title })
+	return c.act(ctx, user, id, "rename", func(p *store.Play, _ Budget) { p.Title = title }, nothing)
 }
 
-// MakePersistent changes nothing: every play keeps its volumes until it is
-// destroyed.
-func (c *Control) MakePersistent(ctx context.Context, user api.Me, id play.ID) (api.Play, error) {
-	return c.Get(ctx, user, id)
-}
-
-// SetMaxPlayTime sets the total lifetime; Expire enforces it.
-func (c *Control) SetMaxPlayTime(ctx context.Context, user api.Me, id play.ID, total time.Duration) (api.Play, error) {
-	return c.edit(ctx, user, id, func(row *store.Play) { row.MaxPlayMinutes = int(total / time.Minute) })
-}
-
-func (c *Control) edit(ctx context.Context, user api.Me, id play.ID, f func(row *store.Play)) (api.Play, error) {
-	row, err := c.row(ctx, user, id)
-	if err != nil {
-		return api.Play{}, err
-	}
-	f(&row)
-	row.UpdatedAt = c.opts.Now()
-	if err := c.opts.Store.PutPlay(ctx, row); err != nil {
-		return api.Play{}, err
-	}
-	return c.view(row)
-}
-
-// Expire destroys plays past their lifetime and forgets those destroyed long
-// ago. Call it now and then.
-func (c *Control) Expire(ctx context.Context) error {
-	rows, err := c.opts.Store.Plays(ctx)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, row := range rows {
-		_, err := c.opts.Bender.Status(row.ID)
-		switch age := c.opts.Now().Sub(row.UpdatedAt); {
-		case errors.Is(err, bender.ErrUnknown) && age > keepRows:
-			errs = append(errs, c.opts.Store.DeletePlay(ctx, row.ID))
-		case err == nil && row.MaxPlayMinutes > 0 &&
-			c.opts.Now().After(row.CreatedAt.Add(time.Duration(row.MaxPlayMinutes)*time.Minute)):
-			errs = append(errs, c.opts.Bender.Destroy(ctx, row.ID))
-		}
-	}
-	return errors.Join(errs...)
-}
+func nothing() error { return nil }
 
 // RebootMachine asks a machine's init to reboot.
 func (c *Control) RebootMachine(ctx context.Context, user api.Me, id play.ID, machine string) (api.Play, error) {
@@ -279,7 +157,7 @@ func (c *Control) actMachine(ctx context.Context, user api.Me, id play.ID, machi
 	if _, ok := p.Status.Machine(machine); !ok {
 		return api.Play{}, api.Errorf(api.NotFound, "play %q has no machine %q", id, machine)
 	}
-	return c.act(ctx, user, id, func() error { return f(ctx, id, machine) })
+	return c.act(ctx, user, id, "change a machine of", func(*store.Play, Budget) {}, func() error { return f(ctx, id, machine) })
 }
 
 // Consoles names a machine's kept consoles, one for each boot, oldest first.

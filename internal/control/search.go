@@ -16,56 +16,72 @@ func (c *Control) Search(ctx context.Context, user api.Me, what api.Search) ([]a
 	if len(what.Kinds) > 0 && !slices.Contains(what.Kinds, api.SearchPlayground) || len(what.Tags)+len(what.Difficulties) > 0 {
 		return nil, 0, nil
 	}
-	custom, names, err := c.custom(ctx)
+	custom, err := c.custom(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	type hit struct {
-		item  api.SearchItem
-		score int
-	}
-	var hits []hit
 	words := strings.Fields(strings.ToLower(what.Words))
-	for _, p := range c.listed(user, append(slices.Clone(c.names), names...), custom) {
-		if len(what.Categories) > 0 && !slices.ContainsFunc(p.Categories, func(k string) bool { return slices.Contains(what.Categories, k) }) {
+	// Entries stand by name, so hits of one score do, too, but for the official
+	// ones among the others.
+	hits := make(map[int][]*entry)
+	total := 0
+	for _, list := range [][]*entry{c.official, custom.all} {
+		for _, e := range list {
+			if len(what.Categories) > 0 && !slices.ContainsFunc(e.playground.Categories, func(k string) bool { return slices.Contains(what.Categories, k) }) {
+				continue
+			}
+			// Words first: they rule out most.
+			if score, ok := e.rank(words); ok && e.listed(user) {
+				hits[score] = append(hits[score], e)
+				total++
+			}
+		}
+	}
+	scores := make([]int, 0, len(hits))
+	for score := range hits {
+		scores = append(scores, score)
+	}
+	slices.SortFunc(scores, func(a, b int) int { return cmp.Compare(b, a) })
+	var items []api.SearchItem
+	skip := what.Offset
+	for _, score := range scores {
+		group := hits[score]
+		if skip >= len(group) {
+			skip -= len(group)
 			continue
 		}
-		if score, ok := rank(p, words); ok {
-			hits = append(hits, hit{searchItem(p), score})
+		slices.SortFunc(group, func(a, b *entry) int { return strings.Compare(a.playground.Name, b.playground.Name) })
+		for _, e := range group[skip:] {
+			if len(items) == what.Limit {
+				return items, total, nil
+			}
+			items = append(items, searchItem(e.playground))
 		}
+		skip = 0
 	}
-	slices.SortStableFunc(hits, func(a, b hit) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.item.Name, b.item.Name))
-	})
-	var items []api.SearchItem
-	for _, h := range hits[min(what.Offset, len(hits)):] {
-		if len(items) == what.Limit {
-			break
-		}
-		items = append(items, h.item)
-	}
-	return items, len(hits), nil
+	return items, total, nil
 }
 
 // rank tells whether all words occur, and how well: a name is worth more than
 // a title, that more than a category, and that more than the description.
-func rank(p api.Playground, words []string) (score int, ok bool) {
-	name, title := strings.ToLower(p.Name), strings.ToLower(p.Title)
-	categories, description := strings.ToLower(strings.Join(p.Categories, " ")), strings.ToLower(p.Description)
+func (e *entry) rank(words []string) (score int, ok bool) {
+	for _, w := range words {
+		if !strings.Contains(e.all, w) {
+			return 0, false
+		}
+	}
 	for _, w := range words {
 		switch {
-		case name == w:
+		case e.name == w:
 			score += 16
-		case strings.Contains(name, w):
+		case strings.Contains(e.name, w):
 			score += 8
-		case strings.Contains(title, w):
+		case strings.Contains(e.title, w):
 			score += 4
-		case strings.Contains(categories, w):
+		case strings.Contains(e.categories, w):
 			score += 2
-		case strings.Contains(description, w):
-			score++
 		default:
-			return 0, false
+			score++
 		}
 	}
 	return score, true

@@ -3,11 +3,11 @@ package control
 import (
 	"testing"
 
-	"sandlot/api"
+	"sandlot/internal/manifest"
 )
 
 func TestRank(t *testing.T) {
-	p := api.Playground{Name: "docker", Title: "Docker on Debian", Categories: []string{"containers"}, Description: "One machine with an engine"}
+	e := newEntry("", &manifest.Manifest{Name: "docker", Title: "Docker on Debian", Categories: []string{"containers"}, Description: "One machine with an engine"})
 	for _, c := range []struct {
 		words []string
 		score int
@@ -17,7 +17,7 @@ func TestRank(t *testing.T) {
 		{[]string{"contain"}, 2, true}, {[]string{"engine"}, 1, true}, {[]string{"debian", "engine"}, 5, true},
 		{[]string{"docker", "podman"}, 0, false},
 	} {
-		if score, ok := rank(p, c.words); score != c.score || ok != c.ok {
+		if score, ok := e.rank(c.words); score != c.score || ok != c.ok {
 			t.Errorf("%v: %d %v, want %d %v", c.words, score, ok, c.score, c.ok)
 		}
 	}

@@ -181,7 +181,13 @@ func (p *planner) drives(path string, drives []manifest.Drive) []Drive {
 		}
 		switch {
 		case d.Snapshot != nil:
-			p.errorf(fmt.Sprintf("%s.drives[%d].source", path, i), `write a named image or "oci://registry/repo:tag"`, "drives of snapshots cannot be started here")
+			if _, err := play.ParseID(d.Snapshot.ID); err != nil {
+				p.errorf(fmt.Sprintf("%s.drives[%d].snapshot", path, i), `write a named image or "oci://registry/repo:tag"`, "%q is no saved drive", d.Snapshot.ID)
+			}
+			drive.Source, drive.Saved = "", d.Snapshot.ID
+			if d.Mount != "" && d.Filesystem == "" {
+				drive.Filesystem = manifest.DefaultFilesystem
+			}
 		case d.Source != "", d.Mount != "" && d.Filesystem == "":
 			// Base volumes are always ext4.
 			drive.Filesystem = manifest.DefaultFilesystem

@@ -77,7 +77,10 @@ type Drive struct {
 	Device string `json:"device"` // "/dev/vda"
 	// Source is an image reference ("oci://…" or a named image); empty means
 	// a blank volume.
-	Source     string `json:"source"`
+	Source string `json:"source"`
+	// Saved is the id of the saved drive that this one is cloned from; it has
+	// no Source then.
+	Saved      string `json:"saved,omitempty"`
 	SizeBytes  int64  `json:"sizeBytes"`
 	Filesystem string `json:"filesystem"` // "" means raw
 	Mount      string `json:"mount"`      // "" means not mounted

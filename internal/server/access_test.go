@@ -40,11 +40,23 @@ func (s shelf) RestartMachine(context.Context, play.ID, string) error { return n
 func (s shelf) RebootMachine(context.Context, play.ID, string) error  { return nil }
 func (s shelf) FreeUplink(func(int) bool) int                         { return 1 }
 func (s shelf) Status(id play.ID) (bender.Record, error)              { return s[id], nil }
-func (s shelf) Console(play.ID, string) ([]byte, error)               { return nil, nil }
+func (s shelf) Announce(context.Context, play.ID, string) error       { return nil }
+func (s shelf) Version(play.ID) (uint64, error)                       { return 0, nil }
+func (s shelf) Hold(_ context.Context, id play.ID, f func(bender.Record) error) error {
+	return f(s[id])
+}
+func (s shelf) Console(play.ID, string) ([]byte, error) { return nil, nil }
 func (s shelf) Tasks(context.Context, play.ID) ([]play.TaskStatus, error) {
 	return nil, nil
 }
 func (s shelf) Watch(play.ID) (<-chan struct{}, func(), error) { return nil, func() {}, nil }
+
+// attic keeps saved drives.
+type attic struct{}
+
+func (attic) SaveDrive(context.Context, play.ID, int, int, string) error { return nil }
+func (attic) RemoveSaved(context.Context, string) error                  { return nil }
+func (attic) ListSaved(context.Context) ([]string, error)                { return nil, nil }
 
 // way is a gateway that opens everything and serves nothing.
 type way struct{ server.Gateway }
@@ -152,6 +164,8 @@ func (f things) body(method, path string) string {
 		}
 	case "/api/plays/{id}/actions":
 		return `{"action":"stop"}`
+	case "/api/plays/{id}/playgrounds":
+		return `{"name":"saved"}`
 	case "/api/plays/{id}/ports":
 		return `{"machine":"m","number":80}`
 	case "/api/plays/{id}/port-forwards":
@@ -160,25 +174,32 @@ func (f things) body(method, path string) string {
 	return "{}"
 }
 
+// realControl is labd's own, over the site's store.
+func realControl(t testing.TB, o *server.Options, plays control.Bender, standard string) *control.Control {
+	t.Helper()
+	c, err := control.New(control.Options{
+		Store: o.Accounts.(kept).store, Bender: plays, Pool: attic{}, DefaultPlan: standard, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
+		Facts: func(context.Context) (plan.Facts, error) {
+			return plan.Facts{Backends: map[string]plan.BackendFacts{"qemu": {MaxDrives: 24, MaxNICs: 5}}, Kernels: []string{"6.1"}}, nil
+		},
+		Uplinks:     func(context.Context) (func(int) bool, error) { return func(int) bool { return false }, nil },
+		CheckSource: func(context.Context, string) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // newHouse is a site whose plays and playgrounds are kept by internal/control,
 // and ann in it. Plays run at once and do nothing.
 func newHouse(t testing.TB, changes ...func(*server.Options)) things {
 	t.Helper()
 	var f things
 	wire := func(o *server.Options) {
-		c, err := control.New(control.Options{
-			Store: o.Accounts.(kept).store, Bender: shelf{}, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
-			Facts: func(context.Context) (plan.Facts, error) {
-				return plan.Facts{Backends: map[string]plan.BackendFacts{"qemu": {MaxDrives: 24, MaxNICs: 5}}, Kernels: []string{"6.1"}}, nil
-			},
-			Uplinks:     func(context.Context) (func(int) bool, error) { return func(int) bool { return false }, nil },
-			CheckSource: func(context.Context, string) error { return nil },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := realControl(t, o, shelf{}, control.UnlimitedPlan)
 		f.control = c
-		o.Playgrounds, o.Plays, o.Lifecycle, o.Settings, o.Machines = c, c, c, c, c
+		o.Playgrounds, o.Plays, o.Lifecycle, o.Settings, o.Machines, o.Budgets, o.Saver = c, c, c, c, c, c, c
 		o.Ports, o.Shells, o.Forwards = c, c, c
 		o.Visitors = o.Gateway.(server.Visitors)
 		o.Gateway, o.Scanner = way{o.Gateway}, way{}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -9,8 +10,53 @@ import (
 	"sandlot/api"
 )
 
+// Bounds of one page of a catalog: clients that know no pages ask for the
+// first one.
+const (
+	defaultCatalogPage = 500
+	maxCatalogPage     = 1000
+)
+
 func listPlaygrounds(s *Server, c *call) (any, error) {
-	return orEmpty(s.Playgrounds.Playgrounds(c.Context(), c.user, c.URL.Query().Get("filter")))
+	page, err := c.page(defaultCatalogPage, maxCatalogPage)
+	if err != nil {
+		return nil, err
+	}
+	list, total, err := s.Playgrounds.Playgrounds(c.Context(), c.user, c.URL.Query().Get("filter"), page)
+	if err != nil {
+		return nil, err
+	}
+	body := encodedList{}
+	for i, p := range list {
+		body.add(i, p)
+	}
+	return countedReply{body, total}, nil
+}
+
+// page reads limit and offset.
+func (c *call) page(otherwise, most int) (p api.Page, err error) {
+	if p.Limit, err = c.number("limit", otherwise, 1); err == nil {
+		p.Offset, err = c.number("offset", 0, 0)
+	}
+	p.Limit = min(p.Limit, most)
+	return p, err
+}
+
+// number reads a whole number of the query.
+func (c *call) number(name string, otherwise, least int) (int, error) {
+	q := c.URL.Query()
+	if !q.Has(name) {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(q.Get(name))
+	if err != nil || n < least {
+		return 0, api.Errorf(api.Invalid, "%s is %q: want a whole number from %d", name, q.Get(name), least)
+	}
+	return n, nil
+}
+
+func userPlan(s *Server, c *call) (any, error) {
+	return s.Budgets.UserPlan(c.Context(), c.user)
 }
 
 func getPlayground(s *Server, c *call) (any, error) {
@@ -65,34 +111,32 @@ func search(s *Server, c *call) (any, error) {
 		return nil, api.Errorf(api.Unsupported, "this labd cannot search")
 	}
 	q := c.URL.Query()
-	number := func(name string, otherwise, least int) (int, error) {
-		if !q.Has(name) {
-			return otherwise, nil
-		}
-		n, err := strconv.Atoi(q.Get(name))
-		if err != nil || n < least {
-			return 0, api.Errorf(api.Invalid, "%s is %q: want a whole number from %d", name, q.Get(name), least)
-		}
-		return n, nil
-	}
-	limit, err := number("limit", defaultPage, 1)
-	if err != nil {
-		return nil, err
-	}
-	offset, err := number("offset", 0, 0)
+	page, err := c.page(defaultPage, maxPage)
 	if err != nil {
 		return nil, err
 	}
 	items, total, err := finder.Search(c.Context(), c.user, api.Search{
 		Words: q.Get("search"), Kinds: q["kind"], Categories: q["category"], Tags: q["tag"], Difficulties: q["difficulty"],
-		Limit: min(limit, maxPage), Offset: offset,
+		Limit: page.Limit, Offset: page.Offset,
 	})
 	items, err = orEmpty(items, err)
 	return countedReply{api.SearchResult{Items: items}, total}, err
 }
 
 func listPlays(s *Server, c *call) (any, error) {
-	return orEmpty(s.Plays.List(c.Context(), c.user, c.URL.Query().Get("persistent") == "true"))
+	page, err := c.page(0, math.MaxInt32)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Plays.List(c.Context(), c.user, c.URL.Query().Get("persistent") == "true", page)
+	if err != nil {
+		return nil, err
+	}
+	body := encodedList{}
+	for i, p := range list {
+		body.add(i, p[:]...)
+	}
+	return body, nil
 }
 
 func startPlay(s *Server, c *call) (any, error) {
@@ -103,6 +147,34 @@ func startPlay(s *Server, c *call) (any, error) {
 	p, err := s.Plays.Start(c.Context(), c.user, req)
 	traceOf(c.Context()).play = p.ID
 	c.did("start play", p.ID, req.Playground)
+	return p, err
+}
+
+func savePlay(s *Server, c *call) (any, error) {
+	id, err := c.playID()
+	if err != nil {
+		return nil, err
+	}
+	req, err := decode[api.SavePlay](c)
+	if err != nil {
+		return nil, err
+	}
+	pg, err := s.Saver.SavePlay(c.Context(), c.user, id, req)
+	c.did("save play", string(id), pg.Name)
+	return pg, err
+}
+
+func forkPlay(s *Server, c *call) (any, error) {
+	id, err := c.playID()
+	if err != nil {
+		return nil, err
+	}
+	req, err := decode[api.ForkPlay](c)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.Saver.ForkPlay(c.Context(), c.user, id, req)
+	c.did("fork play", string(id), p.ID)
 	return p, err
 }
 

@@ -140,6 +140,8 @@ var routes = []route{
 		about{"An address that signs a browser in, once", nil, replies(api.SigninURL{}), nil}},
 	{"PATCH", "/api/account/preferences", user, setPreferences, nil,
 		about{"Changes what the user prefers", api.Preferences{}, replies(api.Me{}), nil}},
+	{"GET", "/api/account/plan", user, userPlan, nil,
+		about{"The user's plan, and what they use of it", nil, replies(api.UserPlan{}), nil}},
 	{"GET", "/api/oauth/tokens", user, listTokens, nil,
 		about{"The user's access tokens, without their secrets", nil, replies([]api.OAuthToken{}), nil}},
 	{"POST", "/api/oauth/tokens", personal, newToken, nil,
@@ -160,7 +162,10 @@ var routes = []route{
 		about{"Official playgrounds to derive from, with their whole definitions", nil, replies([]api.Playground{}), nil}},
 
 	{"GET", "/api/playgrounds", user, listPlaygrounds, nil,
-		about{"Playgrounds to start, without their definitions", nil, replies([]api.Playground{}), map[string]string{"filter": "my-custom, recent, popular, community or base; none for the official ones"}}},
+		about{"Playgrounds to start, without their definitions; X-Total-Count counts all", nil, replies([]api.Playground{}), map[string]string{
+			"filter": "my-custom, recent, popular, community or base; none for the official ones",
+			"limit":  "at most 1000; default 500", "offset": "how many to leave out",
+		}}},
 	{"POST", "/api/playgrounds", user, createPlayground, nil,
 		about{"Stores a playground; its name in the reply is longer than the one asked for", api.CreatePlayground{}, replies(api.Playground{}), nil}},
 	{"GET", "/api/playgrounds/{name}", reader, getPlayground, nil,
@@ -180,13 +185,20 @@ var routes = []route{
 		}}},
 
 	{"GET", "/api/plays", user, listPlays, nil,
-		about{"The user's recent plays", nil, replies([]api.Play{}), map[string]string{"persistent": "true: those whose state is kept, running or stopped"}}},
+		about{"The user's recent plays, the newest first", nil, replies([]api.Play{}), map[string]string{
+			"persistent": "true: those whose state is kept, running or stopped",
+			"limit":      "how many; default all", "offset": "how many to leave out",
+		}}},
 	{"POST", "/api/plays", starter, startPlay, nil,
 		about{"Starts a play and returns while it boots", api.StartPlay{}, replies(api.Play{}), nil}},
 	{"GET", "/api/plays/{id}", owner, getPlay, nil,
 		about{"One play; destroyed ones stay readable for some minutes", nil, replies(api.Play{}), nil}},
 	{"POST", "/api/plays/{id}/actions", owner, act, nil,
 		about{"Changes a play or one of its machines, or reads a console", api.Action{}, replies(api.Play{}, api.Consoles{}, api.Console{}), nil}},
+	{"POST", "/api/plays/{id}/playgrounds", owner, savePlay, nil,
+		about{"Makes a playground of a stopped play, with its drives as they are", api.SavePlay{}, replies(api.Playground{}), nil}},
+	{"POST", "/api/plays/{id}/forks", owner, forkPlay, nil,
+		about{"Starts a new play with clones of a stopped play's drives", api.ForkPlay{}, replies(api.Play{}), nil}},
 	{"GET", "/api/plays/{id}/tasks", owner, listTasks, nil,
 		about{"Tasks with what they wrote", nil, replies([]api.TaskDetails{}), map[string]string{"machine": "only those of this machine; may be repeated"}}},
 
@@ -293,6 +305,10 @@ func (s *Server) serve(rt route) http.Handler {
 		case countedReply:
 			w.Header().Set(api.TotalHeader, strconv.Itoa(special.total))
 			reply = special.body
+		}
+		if list, ok := reply.(encodedList); ok {
+			list.write(w)
+			return
 		}
 		writeJSON(w, http.StatusOK, reply)
 	})

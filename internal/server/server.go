@@ -8,6 +8,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,9 +34,10 @@ import (
 // start is NotFound; one that may not be read, started or changed is Forbidden
 // where that is asked for.
 type Playgrounds interface {
-	// Playgrounds lists what the user may list. filter is "" (official),
+	// Playgrounds is one page of what the user may list, each the JSON of an
+	// api.Playground, and how many there are in all. filter is "" (official),
 	// my-custom, recent, popular, community or base.
-	Playgrounds(ctx context.Context, user api.Me, filter string) ([]api.Playground, error)
+	Playgrounds(ctx context.Context, user api.Me, filter string, page api.Page) (list []json.RawMessage, total int, err error)
 	// Playground returns one by name; extended means the complete effective
 	// definition, what comes from the base included.
 	Playground(ctx context.Context, user api.Me, name string, extended bool) (api.Playground, error)
@@ -61,8 +63,9 @@ type Plays interface {
 	// all of them.
 	Start(ctx context.Context, user api.Me, req api.StartPlay) (api.Play, error)
 	// List returns recent plays, destroyed ones of the last minutes included;
-	// with persistent only those whose state is kept, running or stopped.
-	List(ctx context.Context, user api.Me, persistent bool) ([]api.Play, error)
+	// with persistent only those whose state is kept, running or stopped. A
+	// limit of 0 is none.
+	List(ctx context.Context, user api.Me, persistent bool, page api.Page) ([]api.EncodedPlay, error)
 	// Get returns a play; a destroyed one for at least some minutes more, with
 	// DESTROYED as its last state event.
 	Get(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
@@ -81,6 +84,14 @@ type Lifecycle interface {
 	Restart(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
 	// Destroy succeeds in every state and twice.
 	Destroy(ctx context.Context, user api.Me, id play.ID) (api.Play, error)
+}
+
+// Saver keeps the drives of stopped plays.
+type Saver interface {
+	// SavePlay makes a playground of a stopped play.
+	SavePlay(ctx context.Context, user api.Me, id play.ID, req api.SavePlay) (api.Playground, error)
+	// ForkPlay starts a new play with clones of a stopped one's drives.
+	ForkPlay(ctx context.Context, user api.Me, id play.ID, req api.ForkPlay) (api.Play, error)
 }
 
 // Settings changes what is written on a play. Each returns the updated play.
@@ -112,6 +123,11 @@ type References interface {
 	Kernels(ctx context.Context) ([]api.KernelVersion, error)
 	// Bases are the playgrounds to derive from, with their definitions.
 	Bases(ctx context.Context) ([]api.Playground, error)
+}
+
+// Budgets tells users what they may have.
+type Budgets interface {
+	UserPlan(ctx context.Context, user api.Me) (api.UserPlan, error)
 }
 
 // Gateway carries bytes to machines; see internal/gateway.
@@ -180,6 +196,8 @@ type Options struct {
 	Plays       Plays
 	Lifecycle   Lifecycle
 	Settings    Settings
+	Budgets     Budgets
+	Saver       Saver
 	Machines    Machines
 	References  References
 	Gateway     Gateway

@@ -87,6 +87,13 @@ func (a *Agent) Shutdown(ctx context.Context, how string) error {
 	return err
 }
 
+// Announce writes a message to every terminal of the machine. An agent that is
+// older than this refuses.
+func (a *Agent) Announce(ctx context.Context, message string) error {
+	_, err := a.ask(ctx, wire.Request{Op: wire.OpAnnounce, Announce: message})
+	return err
+}
+
 // Restored tells a guest restored from a snapshot its new seed and the time.
 func (a *Agent) Restored(ctx context.Context, r wire.Restored) error {
 	_, err := a.ask(ctx, wire.Request{Op: wire.OpRestored, Restored: &r})

@@ -29,7 +29,7 @@ func (s *Store) BenderPlays(ctx context.Context) ([]BenderPlay, error) {
 		p.Record = []byte(record)
 		return err
 	}
-	return collect(ctx, s.db, "list play records", scan, `SELECT play_id, goal, record FROM bender_plays ORDER BY play_id`)
+	return collect(ctx, s.read, "list play records", scan, `SELECT play_id, goal, record FROM bender_plays ORDER BY play_id`)
 }
 
 // PutBenderTask creates or replaces the record of one task, as JSON of
@@ -42,7 +42,7 @@ func (s *Store) PutBenderTask(ctx context.Context, id play.ID, name string, reco
 // BenderTasks returns the records of a play's tasks that have begun.
 func (s *Store) BenderTasks(ctx context.Context, id play.ID) ([][]byte, error) {
 	scan := func(rows *sql.Rows, record *[]byte) error { return rows.Scan(record) }
-	return collect(ctx, s.db, "list tasks", scan, `SELECT record FROM bender_tasks WHERE play_id = ? ORDER BY name`, id)
+	return collect(ctx, s.read, "list tasks", scan, `SELECT record FROM bender_tasks WHERE play_id = ? ORDER BY name`, id)
 }
 
 // DeleteBenderPlay forgets the record, its steps and its tasks.
@@ -67,7 +67,7 @@ type journal struct {
 func (j journal) States(ctx context.Context) (map[string]step.State, error) {
 	type row struct{ name, state string }
 	scan := func(rows *sql.Rows, r *row) error { return rows.Scan(&r.name, &r.state) }
-	rows, err := collect(ctx, j.store.db, "read steps", scan, `SELECT name, state FROM bender_steps WHERE play_id = ?`, j.id)
+	rows, err := collect(ctx, j.store.read, "read steps", scan, `SELECT name, state FROM bender_steps WHERE play_id = ?`, j.id)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,8 @@ type AuditEntry struct {
 }
 
 func wrap(what string, err error) error {
-	if err == nil || errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) {
+	var over *OverLimit
+	if err == nil || errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) || errors.As(err, &over) {
 		return err
 	}
 	return fmt.Errorf("cannot %s: %w", what, err)
@@ -85,12 +86,12 @@ const loginColumns = `id, token_hash, code_hash, about, created_at, expires_at`
 
 // LoginRequest returns a pending session, or ErrNotFound.
 func (s *Store) LoginRequest(ctx context.Context, id string) (LoginRequest, error) {
-	return one(collect(ctx, s.db, "read login", scanLogin, `SELECT `+loginColumns+` FROM login_requests WHERE id = ?`, id))
+	return one(collect(ctx, s.read, "read login", scanLogin, `SELECT `+loginColumns+` FROM login_requests WHERE id = ?`, id))
 }
 
 // LoginRequestByCode finds one by its page's address, or ErrNotFound.
 func (s *Store) LoginRequestByCode(ctx context.Context, codeHash string) (LoginRequest, error) {
-	return one(collect(ctx, s.db, "read login", scanLogin, `SELECT `+loginColumns+` FROM login_requests WHERE code_hash = ?`, codeHash))
+	return one(collect(ctx, s.read, "read login", scanLogin, `SELECT `+loginColumns+` FROM login_requests WHERE code_hash = ?`, codeHash))
 }
 
 func scanLogin(rows *sql.Rows, r *LoginRequest) error {
@@ -176,12 +177,12 @@ func (s *Store) AddAccessToken(ctx context.Context, t AccessToken, most int) err
 
 // AccessToken finds a token by its hash, or ErrNotFound.
 func (s *Store) AccessToken(ctx context.Context, tokenHash string) (AccessToken, error) {
-	return one(collect(ctx, s.db, "read token", scanToken, `SELECT `+tokenColumns+` FROM access_tokens WHERE token_hash = ?`, tokenHash))
+	return one(collect(ctx, s.read, "read token", scanToken, `SELECT `+tokenColumns+` FROM access_tokens WHERE token_hash = ?`, tokenHash))
 }
 
 // AccessTokens returns a user's tokens, newest first.
 func (s *Store) AccessTokens(ctx context.Context, user string) ([]AccessToken, error) {
-	return collect(ctx, s.db, "list tokens", scanToken,
+	return collect(ctx, s.read, "list tokens", scanToken,
 		`SELECT `+tokenColumns+` FROM access_tokens WHERE user_id = ? ORDER BY created_at DESC`, user)
 }
 
@@ -234,6 +235,6 @@ func (s *Store) Audit(ctx context.Context, limit int) ([]AuditEntry, error) {
 		e.At = parseTime(at)
 		return err
 	}
-	return collect(ctx, s.db, "read the audit log", scan,
+	return collect(ctx, s.read, "read the audit log", scan,
 		`SELECT `+auditColumns+` FROM audit ORDER BY at DESC, id DESC LIMIT ?`, limit)
 }

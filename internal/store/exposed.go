@@ -53,12 +53,12 @@ func (s *Store) AddExposed(ctx context.Context, e Exposed, limit int) error {
 
 // Exposed returns one by id, or ErrNotFound.
 func (s *Store) Exposed(ctx context.Context, id string) (Exposed, error) {
-	return one(collect(ctx, s.db, "read what is exposed", scanExposed, `SELECT `+exposedColumns+` FROM exposed WHERE id = ?`, id))
+	return one(collect(ctx, s.read, "read what is exposed", scanExposed, `SELECT `+exposedColumns+` FROM exposed WHERE id = ?`, id))
 }
 
 // ExposedOf returns what a play exposes of one kind, oldest first.
 func (s *Store) ExposedOf(ctx context.Context, id play.ID, kind string) ([]Exposed, error) {
-	return collect(ctx, s.db, "list what is exposed", scanExposed,
+	return collect(ctx, s.read, "list what is exposed", scanExposed,
 		`SELECT `+exposedColumns+` FROM exposed WHERE play_id = ? AND kind = ? ORDER BY created_at, id`, id, kind)
 }
 
@@ -83,12 +83,12 @@ func scanExposed(rows *sql.Rows, e *Exposed) error {
 // is false while none were ever written.
 func (s *Store) PortForwards(ctx context.Context, id play.ID) (records [][]byte, begun bool, err error) {
 	scan := func(rows *sql.Rows, n *int) error { return rows.Scan(n) }
-	n, err := one(collect(ctx, s.db, "list port forwards", scan, `SELECT COUNT(*) FROM port_forwards_begun WHERE play_id = ?`, id))
+	n, err := one(collect(ctx, s.read, "list port forwards", scan, `SELECT COUNT(*) FROM port_forwards_begun WHERE play_id = ?`, id))
 	if err != nil || n == 0 {
 		return nil, false, err
 	}
 	record := func(rows *sql.Rows, b *[]byte) error { return rows.Scan(b) }
-	records, err = collect(ctx, s.db, "list port forwards", record, `SELECT record FROM port_forwards WHERE play_id = ? ORDER BY position`, id)
+	records, err = collect(ctx, s.read, "list port forwards", record, `SELECT record FROM port_forwards WHERE play_id = ? ORDER BY position`, id)
 	return records, true, err
 }
 

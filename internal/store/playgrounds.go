@@ -16,65 +16,80 @@ type Playground struct {
 	Name      string
 	Owner     string // a user's id
 	Base      string // a playground's name; it may be gone
-	Manifest  []byte // the effective manifest, as JSON
+	Manifest  []byte // the effective manifest, as JSON; lists leave it out
+	Summary   string // what lists show of it, as JSON of control's making
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
 
-// Use is how often one user started one playground, which may be gone.
-type Use struct {
-	Playground string
-	User       string
-	Starts     int
-	Last       time.Time
+const (
+	playgroundHead    = `name, owner, base, summary, created_at, updated_at`
+	playgroundColumns = playgroundHead + `, manifest`
+)
+
+// AddPlayground creates the playground, which holds the saved drives from then
+// on. The error is ErrExists if the name is taken, an *OverLimit beyond the
+// owner's limits.
+func (s *Store) AddPlayground(ctx context.Context, p Playground, l Limits, saved []string) error {
+	return s.atomic(ctx, "save playground", func(tx *sql.Tx) error {
+		if err := l.admit(ctx, tx, p.Owner, Usage{Playgrounds: 1}, ""); err != nil {
+			return err
+		}
+		result, err := tx.ExecContext(ctx, `INSERT INTO playgrounds (`+playgroundColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING`,
+			p.Name, p.Owner, p.Base, p.Summary, formatTime(p.CreatedAt), formatTime(p.UpdatedAt), string(p.Manifest))
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, ErrExists)
+		}
+		return hold(ctx, tx, HeldByPlayground, p.Name, saved)
+	})
 }
 
-const playgroundColumns = `name, owner, base, manifest, created_at, updated_at`
-
-// AddPlayground creates the playground; ErrExists if the name is taken.
-func (s *Store) AddPlayground(ctx context.Context, p Playground) error {
-	n, err := s.count(ctx, "save playground", `INSERT INTO playgrounds (`+playgroundColumns+`) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (name) DO NOTHING`,
-		p.Name, p.Owner, p.Base, string(p.Manifest), formatTime(p.CreatedAt), formatTime(p.UpdatedAt))
-	if err == nil && n == 0 {
-		err = ErrExists
-	}
-	return err
+// ChangePlayground replaces manifest, summary and what is held; ErrNotFound if
+// the playground is gone.
+func (s *Store) ChangePlayground(ctx context.Context, p Playground, saved []string) error {
+	return s.atomic(ctx, "save playground", func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE playgrounds SET manifest = ?, summary = ?, updated_at = ? WHERE name = ?`,
+			string(p.Manifest), p.Summary, formatTime(p.UpdatedAt), p.Name)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, ErrNotFound)
+		}
+		return errors.Join(release(ctx, tx, HeldByPlayground, p.Name), hold(ctx, tx, HeldByPlayground, p.Name, saved))
+	})
 }
 
-// ChangePlayground replaces the manifest; ErrNotFound if the playground is gone.
-func (s *Store) ChangePlayground(ctx context.Context, name string, manifest []byte, at time.Time) error {
-	n, err := s.count(ctx, "save playground", `UPDATE playgrounds SET manifest = ?, updated_at = ? WHERE name = ?`,
-		string(manifest), formatTime(at), name)
-	if err == nil && n == 0 {
-		err = ErrNotFound
-	}
-	return err
+// SummarizePlayground writes the summary of a row of an older version.
+func (s *Store) SummarizePlayground(ctx context.Context, name, summary string) error {
+	return s.exec(ctx, "save playground", `UPDATE playgrounds SET summary = ? WHERE name = ? AND summary = ''`, summary, name)
 }
 
 // Playground returns the playground, or ErrNotFound.
 func (s *Store) Playground(ctx context.Context, name string) (Playground, error) {
-	return one(collect(ctx, s.db, "read playground", scanPlayground, `SELECT `+playgroundColumns+` FROM playgrounds WHERE name = ?`, name))
+	scan := func(rows *sql.Rows, p *Playground) error { return scanPlayground(rows, p, &p.Manifest) }
+	return one(collect(ctx, s.read, "read playground", scan, `SELECT `+playgroundColumns+` FROM playgrounds WHERE name = ?`, name))
 }
 
-// Playgrounds returns all playgrounds by name.
+// Playgrounds returns all playgrounds by name, without their manifests.
 func (s *Store) Playgrounds(ctx context.Context) ([]Playground, error) {
-	return collect(ctx, s.db, "list playgrounds", scanPlayground, `SELECT `+playgroundColumns+` FROM playgrounds ORDER BY name`)
+	scan := func(rows *sql.Rows, p *Playground) error { return scanPlayground(rows, p) }
+	return collect(ctx, s.read, "list playgrounds", scan, `SELECT `+playgroundHead+` FROM playgrounds ORDER BY name`)
 }
 
-// PlaygroundsOf counts the playgrounds of a user.
-func (s *Store) PlaygroundsOf(ctx context.Context, owner string) (int, error) {
-	scan := func(rows *sql.Rows, n *int) error { return rows.Scan(n) }
-	return one(collect(ctx, s.db, "count playgrounds", scan, `SELECT COUNT(*) FROM playgrounds WHERE owner = ?`, owner))
-}
-
-// DeletePlayground forgets the playground and its uses; one that is gone is no
-// error.
+// DeletePlayground forgets the playground, its uses and what it held; one that
+// is gone is no error.
 func (s *Store) DeletePlayground(ctx context.Context, name string) error {
-	if err := s.exec(ctx, "delete uses", `DELETE FROM playground_uses WHERE playground = ?`, name); err != nil {
-		return err
-	}
-	return s.exec(ctx, "delete playground", `DELETE FROM playgrounds WHERE name = ?`, name)
+	return s.atomic(ctx, "delete playground", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM playground_uses WHERE playground = ?`, name)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `DELETE FROM playgrounds WHERE name = ?`, name)
+		}
+		return errors.Join(err, release(ctx, tx, HeldByPlayground, name))
+	})
 }
 
 // RecordUse counts one start of a playground.
@@ -84,17 +99,19 @@ func (s *Store) RecordUse(ctx context.Context, playground, user string, at time.
 		playground, user, formatTime(at))
 }
 
-// Uses returns who started what, the last start first.
-func (s *Store) Uses(ctx context.Context) ([]Use, error) {
-	scan := func(rows *sql.Rows, u *Use) error {
-		var at string
-		err := rows.Scan(&u.Playground, &u.User, &u.Starts, &at)
-		u.Last = parseTime(at)
-		return err
-	}
-	return collect(ctx, s.db, "list uses", scan,
-		`SELECT playground, user_id, starts, last_at FROM playground_uses ORDER BY last_at DESC, playground`)
+// UsedBy names the playgrounds that a user started, the last start first.
+func (s *Store) UsedBy(ctx context.Context, user string) ([]string, error) {
+	return collect(ctx, s.read, "list uses", scanName,
+		`SELECT playground FROM playground_uses WHERE user_id = ? ORDER BY last_at DESC, playground`, user)
 }
+
+// MostUsed names the playgrounds that were started most, by anybody.
+func (s *Store) MostUsed(ctx context.Context) ([]string, error) {
+	return collect(ctx, s.read, "list uses", scanName,
+		`SELECT playground FROM playground_uses GROUP BY playground ORDER BY SUM(starts) DESC, playground`)
+}
+
+func scanName(rows *sql.Rows, name *string) error { return rows.Scan(name) }
 
 func (s *Store) count(ctx context.Context, what, query string, args ...any) (int64, error) {
 	result, err := s.db.ExecContext(ctx, query, args...)
@@ -104,9 +121,9 @@ func (s *Store) count(ctx context.Context, what, query string, args ...any) (int
 	return result.RowsAffected()
 }
 
-func scanPlayground(rows *sql.Rows, p *Playground) error {
-	var created, updated, manifest string
-	err := rows.Scan(&p.Name, &p.Owner, &p.Base, &manifest, &created, &updated)
-	p.Manifest, p.CreatedAt, p.UpdatedAt = []byte(manifest), parseTime(created), parseTime(updated)
+func scanPlayground(rows *sql.Rows, p *Playground, more ...any) error {
+	var created, updated string
+	err := rows.Scan(append([]any{&p.Name, &p.Owner, &p.Base, &p.Summary, &created, &updated}, more...)...)
+	p.CreatedAt, p.UpdatedAt = parseTime(created), parseTime(updated)
 	return err
 }

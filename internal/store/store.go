@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -25,7 +26,36 @@ var migrations embed.FS
 var ErrNotFound = errors.New("not found")
 
 // Store is one open database; its methods may be called concurrently.
-type Store struct{ db *sql.DB }
+type Store struct {
+	db *sql.DB // the one writer
+	// read never writes: with WAL it waits for nobody.
+	read reader
+}
+
+// reader is a database whose queries are parsed once: parsing one takes longer
+// than answering most.
+type reader struct {
+	*sql.DB
+	parsed *sync.Map // query to *sql.Stmt
+}
+
+func (r reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, ok := r.parsed.Load(query)
+	if !ok {
+		made, err := r.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		if stmt, ok = r.parsed.LoadOrStore(query, made); ok {
+			_ = made.Close()
+		}
+	}
+	return stmt.(*sql.Stmt).QueryContext(ctx, args...)
+}
+
+// readers is how many queries run at a time: more than there are processors
+// only take memory.
+const readers = 4
 
 // Open opens the SQLite file at path, creating it with mode 0600, and brings
 // its schema up to date.
@@ -59,7 +89,14 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("cannot bring state %q up to date: %w", path, err)
 	}
-	return &Store{db: db}, nil
+	read, err := sql.Open("sqlite", "file:"+path+"?_pragma=query_only(1)&_pragma=busy_timeout(10000)")
+	if err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("cannot open state %q: %w", path, err)
+	}
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	return &Store{db: db, read: reader{read, new(sync.Map)}}, nil
 }
 
 // Check tells whether the database answers.
@@ -72,7 +109,7 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // Close closes the database.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.read.Close(), s.db.Close()) }
 
 // timeFormat has a fixed width, so that text order is time order.
 const timeFormat = "2006-01-02T15:04:05.000000000Z"
@@ -91,8 +128,13 @@ func (s *Store) exec(ctx context.Context, what, query string, args ...any) error
 	return nil
 }
 
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // collect runs a query and scans each row with scan.
-func collect[T any](ctx context.Context, db *sql.DB, what string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
+func collect[T any](ctx context.Context, db querier, what string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot %s: %w", what, err)

@@ -31,11 +31,12 @@ func TestWhatIsWrittenIsReadAfterReopening(t *testing.T) {
 	user := store.User{ID: "u1", Name: "admin", CreatedAt: now}
 	session := store.Session{ID: "s1", UserID: "u1", TokenHash: "ab", Kind: store.SessionCLI, CreatedAt: now}
 	play := store.Play{ID: "0123456789abcdef01234567", Owner: "u1", Playground: "flexbox", Title: "T",
-		Manifest: []byte(`{}`), MaxPlayMinutes: 60, CreatedAt: now, UpdatedAt: now.Add(time.Second)}
+		Manifest: "{}", Summary: "[]", Goal: store.GoalRunning, Persistent: true, DiskBytes: 10 << 30,
+		MaxPlayMinutes: 60, StartedAt: now, EndsAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now.Add(time.Second)}
 	record := store.BenderPlay{ID: play.ID, Goal: "running", Record: []byte(`{"a":1}`)}
 	journal := s.Journal(play.ID)
 	for _, err := range []error{
-		s.AddUser(ctx, user), s.PutSession(ctx, session), s.PutPlay(ctx, play), s.PutBenderPlay(ctx, record),
+		s.AddUser(ctx, user), s.PutSession(ctx, session), s.AddPlay(ctx, play, store.Limits{}, nil), s.PutBenderPlay(ctx, record),
 		journal.Record(ctx, "network", step.Doing), journal.Record(ctx, "network", step.Done),
 		journal.Record(ctx, "boot/a", step.Doing), journal.Record(ctx, "boot/a", ""),
 		s.PutBenderTask(ctx, play.ID, "b", []byte("1")), s.PutBenderTask(ctx, play.ID, "a", []byte("2")),
@@ -104,41 +105,45 @@ func TestPlaygrounds(t *testing.T) {
 		}
 	}
 	a := store.Playground{Name: "a-01234567", Owner: "u1", Base: "flexbox", Manifest: []byte(`{"tabs":[]}`), CreatedAt: now, UpdatedAt: now}
-	if err := s.AddPlayground(ctx, a); err != nil {
+	none := store.Limits{}
+	if err := s.AddPlayground(ctx, a, none, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddPlayground(ctx, store.Playground{Name: a.Name, Owner: "u2"}); !errors.Is(err, store.ErrExists) {
+	if err := s.AddPlayground(ctx, store.Playground{Name: a.Name, Owner: "u2"}, none, nil); !errors.Is(err, store.ErrExists) {
 		t.Errorf("the same name again: %v", err)
 	}
-	if err := s.AddPlayground(ctx, store.Playground{Name: "b", Owner: "nobody"}); err == nil || errors.Is(err, store.ErrExists) {
+	if err := s.AddPlayground(ctx, store.Playground{Name: "b", Owner: "nobody"}, none, nil); err == nil || errors.Is(err, store.ErrExists) {
 		t.Errorf("an owner that does not exist: %v", err)
 	}
-	a.Manifest, a.UpdatedAt = []byte(`{}`), now.Add(time.Hour)
-	if err := s.ChangePlayground(ctx, a.Name, a.Manifest, a.UpdatedAt); err != nil {
+	a.Manifest, a.Summary, a.UpdatedAt = []byte(`{}`), "s", now.Add(time.Hour)
+	if err := s.ChangePlayground(ctx, a, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.ChangePlayground(ctx, "b", nil, now); !errors.Is(err, store.ErrNotFound) {
+	if err := s.ChangePlayground(ctx, store.Playground{Name: "b"}, nil); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a change of nothing: %v", err)
 	}
 	got, err := s.Playground(ctx, a.Name)
 	all, err2 := s.Playgrounds(ctx)
-	if d := cmp.Diff(a, got) + cmp.Diff([]store.Playground{a}, all); d != "" || err != nil || err2 != nil {
+	listed := a
+	listed.Manifest = nil
+	if d := cmp.Diff(a, got) + cmp.Diff([]store.Playground{listed}, all); d != "" || err != nil || err2 != nil {
 		t.Errorf("%v %v\n%s", err, err2, d)
 	}
 	for owner, want := range map[string]int{"u1": 1, "u2": 0} {
-		if n, err := s.PlaygroundsOf(ctx, owner); n != want || err != nil {
-			t.Errorf("%s has %d, %v", owner, n, err)
+		if u, err := s.UseOf(ctx, owner); u.Playgrounds != want || err != nil {
+			t.Errorf("%s has %d, %v", owner, u.Playgrounds, err)
 		}
 	}
-	for i, u := range []store.Use{{Playground: a.Name, User: "u1"}, {Playground: "flexbox", User: "u1"}, {Playground: a.Name, User: "u2"}, {Playground: a.Name, User: "u1"}} {
-		if err := s.RecordUse(ctx, u.Playground, u.User, now.Add(time.Duration(i)*time.Minute)); err != nil {
+	for i, u := range [][2]string{{a.Name, "u1"}, {"flexbox", "u1"}, {a.Name, "u2"}, {a.Name, "u1"}} {
+		if err := s.RecordUse(ctx, u[0], u[1], now.Add(time.Duration(i)*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	uses, err := s.Uses(ctx)
-	want := []store.Use{{a.Name, "u1", 2, now.Add(3 * time.Minute)}, {a.Name, "u2", 1, now.Add(2 * time.Minute)}, {"flexbox", "u1", 1, now.Add(time.Minute)}}
-	if d := cmp.Diff(want, uses); d != "" || err != nil {
-		t.Errorf("%v\n%s", err, d)
+	recent, err := s.UsedBy(ctx, "u1")
+	popular, err2 := s.MostUsed(ctx)
+	want := []string{a.Name, "flexbox"}
+	if d := cmp.Diff(want, recent) + cmp.Diff(want, popular); d != "" || err != nil || err2 != nil {
+		t.Errorf("%v %v\n%s", err, err2, d)
 	}
 	for range 2 {
 		if err := s.DeletePlayground(ctx, a.Name); err != nil {
@@ -148,7 +153,7 @@ func TestPlaygrounds(t *testing.T) {
 	if _, err := s.Playground(ctx, a.Name); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after its end: %v", err)
 	}
-	if uses, err := s.Uses(ctx); len(uses) != 1 || err != nil {
+	if uses, err := s.MostUsed(ctx); len(uses) != 1 || err != nil {
 		t.Errorf("its uses outlived it: %v, %v", uses, err)
 	}
 }

@@ -21,6 +21,7 @@ type User struct {
 	Role         string
 	Disabled     bool
 	Region       string
+	Plan         string // "" is the default one
 	CreatedAt    time.Time
 }
 
@@ -41,12 +42,12 @@ type Session struct {
 	ExpiresAt time.Time // zero: it does not end by itself
 }
 
-const userColumns = `id, name, password_hash, role, disabled, region, created_at`
+const userColumns = `id, name, password_hash, role, disabled, region, plan, created_at`
 
 // AddUser creates the user; ErrExists if the name or id is taken.
 func (s *Store) AddUser(ctx context.Context, u User) error {
-	n, err := s.count(ctx, "save user", `INSERT INTO users (`+userColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, u.ID, u.Name, u.PasswordHash, u.Role, truth(u.Disabled), u.Region, formatTime(u.CreatedAt))
+	n, err := s.count(ctx, "save user", `INSERT INTO users (`+userColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, u.ID, u.Name, u.PasswordHash, u.Role, truth(u.Disabled), u.Region, u.Plan, formatTime(u.CreatedAt))
 	if err == nil && n == 0 {
 		err = ErrExists
 	}
@@ -102,20 +103,25 @@ func (s *Store) SetRegion(ctx context.Context, id, region string) error {
 	return s.exec(ctx, "change user", `UPDATE users SET region = ? WHERE id = ?`, region, id)
 }
 
+// SetPlan gives a user a plan; "" is the default one.
+func (s *Store) SetPlan(ctx context.Context, id, plan string) error {
+	return s.exec(ctx, "change user", `UPDATE users SET plan = ? WHERE id = ?`, plan, id)
+}
+
 // UserByName returns the user, or ErrNotFound.
 func (s *Store) UserByName(ctx context.Context, name string) (User, error) {
-	return one(collect(ctx, s.db, "read user", scanUser, `SELECT `+userColumns+` FROM users WHERE name = ?`, name))
+	return one(collect(ctx, s.read, "read user", scanUser, `SELECT `+userColumns+` FROM users WHERE name = ?`, name))
 }
 
 // User returns the user with this id, or ErrNotFound.
 func (s *Store) User(ctx context.Context, id string) (User, error) {
-	return one(collect(ctx, s.db, "read user", scanUser, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
+	return one(collect(ctx, s.read, "read user", scanUser, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
 }
 
 // UserByIdentity returns the user whom a provider knows by this subject, or
 // ErrNotFound.
 func (s *Store) UserByIdentity(ctx context.Context, issuer, subject string) (User, error) {
-	return one(collect(ctx, s.db, "read user", scanUser, `SELECT `+userColumns+` FROM users
+	return one(collect(ctx, s.read, "read user", scanUser, `SELECT `+userColumns+` FROM users
 		WHERE id = (SELECT user_id FROM identities WHERE issuer = ? AND subject = ?)`, issuer, subject))
 }
 
@@ -126,14 +132,14 @@ func (s *Store) AddIdentity(ctx context.Context, issuer, subject, user string) e
 
 // Users returns all users by name.
 func (s *Store) Users(ctx context.Context) ([]User, error) {
-	return collect(ctx, s.db, "list users", scanUser, `SELECT `+userColumns+` FROM users ORDER BY name`)
+	return collect(ctx, s.read, "list users", scanUser, `SELECT `+userColumns+` FROM users ORDER BY name`)
 }
 
 // Settled tells whether anybody can sign in: with a password or through a
 // provider.
 func (s *Store) Settled(ctx context.Context) (bool, error) {
 	scan := func(rows *sql.Rows, n *int) error { return rows.Scan(n) }
-	n, err := one(collect(ctx, s.db, "count users", scan,
+	n, err := one(collect(ctx, s.read, "count users", scan,
 		`SELECT (SELECT COUNT(*) FROM users WHERE password_hash <> '') + (SELECT COUNT(*) FROM identities)`))
 	return n > 0, err
 }
@@ -141,14 +147,14 @@ func (s *Store) Settled(ctx context.Context) (bool, error) {
 // PlaysOfDisabled returns the ids of plays whose owner is locked out.
 func (s *Store) PlaysOfDisabled(ctx context.Context) ([]string, error) {
 	scan := func(rows *sql.Rows, id *string) error { return rows.Scan(id) }
-	return collect(ctx, s.db, "list plays", scan,
+	return collect(ctx, s.read, "list plays", scan,
 		`SELECT plays.id FROM plays JOIN users ON users.id = plays.owner WHERE users.disabled <> 0`)
 }
 
 func scanUser(rows *sql.Rows, u *User) error {
 	var at string
 	var disabled int
-	err := rows.Scan(&u.ID, &u.Name, &u.PasswordHash, &u.Role, &disabled, &u.Region, &at)
+	err := rows.Scan(&u.ID, &u.Name, &u.PasswordHash, &u.Role, &disabled, &u.Region, &u.Plan, &at)
 	u.Disabled, u.CreatedAt = disabled != 0, parseTime(at)
 	return err
 }
@@ -167,12 +173,12 @@ func (s *Store) PutSession(ctx context.Context, c Session) error {
 
 // Session returns the session, or ErrNotFound.
 func (s *Store) Session(ctx context.Context, id string) (Session, error) {
-	return one(collect(ctx, s.db, "read session", scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id = ?`, id))
+	return one(collect(ctx, s.read, "read session", scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id = ?`, id))
 }
 
 // SessionsOf returns a user's sessions, newest first.
 func (s *Store) SessionsOf(ctx context.Context, user string) ([]Session, error) {
-	return collect(ctx, s.db, "list sessions", scanSession,
+	return collect(ctx, s.read, "list sessions", scanSession,
 		`SELECT `+sessionColumns+` FROM sessions WHERE user_id = ? ORDER BY created_at DESC`, user)
 }
 

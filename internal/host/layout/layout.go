@@ -77,6 +77,12 @@ func (l Layout) Volume(play string, machine, drive int) string {
 	return filepath.Join(l.PlayVolumes(play), fmt.Sprintf("m%d-vd%c.raw", machine, 'a'+drive))
 }
 
+// SavedDrives holds the drives that saved playgrounds are made of, in the pool.
+func (l Layout) SavedDrives() string { return filepath.Join(l.Pool(), "saved") }
+
+// SavedDrive is the file of one.
+func (l Layout) SavedDrive(id string) string { return filepath.Join(l.SavedDrives(), id+".raw") }
+
 // Registry holds what the play's registry stores, in the pool.
 func (l Layout) Registry(play string) string {
 	return filepath.Join(l.PlayVolumes(play), "registry")

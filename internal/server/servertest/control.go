@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -32,8 +33,15 @@ func (l *Lab) EndSession(_ context.Context, _ api.Me, sessionID string) error {
 }
 
 // Playgrounds returns the catalog.
-func (l *Lab) Playgrounds(context.Context, api.Me, string) ([]api.Playground, error) {
-	return l.Catalog, nil
+func (l *Lab) Playgrounds(context.Context, api.Me, string, api.Page) (list []json.RawMessage, total int, err error) {
+	for _, pg := range l.Catalog {
+		body, err := json.Marshal(pg)
+		if err != nil {
+			return nil, 0, err
+		}
+		list = append(list, body)
+	}
+	return list, len(list), nil
 }
 
 // Playground finds one by name.
@@ -123,12 +131,16 @@ func (l *Lab) Start(_ context.Context, _ api.Me, req api.StartPlay) (api.Play, e
 }
 
 // List returns all plays.
-func (l *Lab) List(context.Context, api.Me, bool) ([]api.Play, error) {
+func (l *Lab) List(context.Context, api.Me, bool, api.Page) ([]api.EncodedPlay, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []api.Play
+	var out []api.EncodedPlay
 	for _, id := range l.order {
-		out = append(out, copyOf(l.plays[id]))
+		body, err := json.Marshal(copyOf(l.plays[id]))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, api.EncodedPlay{body})
 	}
 	return out, nil
 }
@@ -272,4 +284,36 @@ func (l *Lab) Console(_ context.Context, _ api.Me, _ play.ID, machine, console s
 		out += fmt.Sprintf("%s %s line %d\n", machine, console, i+1)
 	}
 	return out, nil
+}
+
+// UserPlan is a plan with one limit.
+func (l *Lab) UserPlan(context.Context, api.Me) (api.UserPlan, error) {
+	return api.UserPlan{Name: "free", Limits: api.PlanLimits{Plays: 2, PlayTime: "1h0m0s"}, Use: api.PlanUse{Plays: 1, PoolSpace: "10GiB"}}, nil
+}
+
+// SavePlay adds a playground with the play's machines to the catalog.
+func (l *Lab) SavePlay(ctx context.Context, me api.Me, id play.ID, req api.SavePlay) (api.Playground, error) {
+	if _, err := l.act(ctx, me, id, "save "+req.Name, func() {}); err != nil {
+		return api.Playground{}, err
+	}
+	pg := playground(req.Name+Suffix, api.PlaygroundSpec{Title: req.Title})
+	l.Catalog = append(l.Catalog, pg)
+	return pg, nil
+}
+
+// ForkPlay adds a play with the same machines.
+func (l *Lab) ForkPlay(ctx context.Context, me api.Me, id play.ID, req api.ForkPlay) (api.Play, error) {
+	from, err := l.act(ctx, me, id, "fork "+req.Title, func() {})
+	if err != nil {
+		return from, err
+	}
+	var names []string
+	for _, m := range from.Machines {
+		names = append(names, m.Name)
+	}
+	made := l.Add(req.Title, names...)
+	if l.Boot != nil {
+		go l.Boot(l, made)
+	}
+	return l.Play(made), nil
 }

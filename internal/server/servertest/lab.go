@@ -102,7 +102,7 @@ func New(t testing.TB) *Lab {
 	}
 	l.Gateway = gateway.New(machines{l})
 	l.Server = server.New(server.Options{
-		Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Machines: l, References: l,
+		Auth: l, Playgrounds: l, Plays: l, Lifecycle: l, Settings: l, Budgets: l, Saver: l, Machines: l, References: l,
 		Gateway: l.Gateway, Visitors: l.Gateway, Scanner: l.Gateway, Ports: l, Shells: l, Forwards: l, StatusEvery: 50 * time.Millisecond, Log: slog.New(server.LogHandler(slog.NewTextHandler(&l.Logged, nil))),
 	})
 	l.HTTP = httptest.NewServer(l.Server)
