@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,12 +17,16 @@ import (
 // labd is the daemon under measurement, and a labctl that is signed in to it.
 type labd struct {
 	bench *bench
-	cmd   *exec.Cmd
-	log   bytes.Buffer
-	home  string
+	url   string
+	// session and token are the administrator's.
+	session, token string
+	cmd            *exec.Cmd
+	log            bytes.Buffer
+	home           string
 }
 
-func (b *bench) startLabd() (*labd, error) {
+// startLabd runs one with this data directory.
+func (b *bench) startLabd(root string) (*labd, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -32,26 +37,29 @@ func (b *bench) startLabd() (*labd, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &labd{bench: b, home: home}
-	d.cmd = exec.Command("bin/labd", "up", "--data-dir", b.layout.Root, "--listen", addr, "--accel", b.accel)
+	d := &labd{bench: b, home: home, url: "http://" + addr}
+	d.cmd = exec.Command("bin/labd", "up", "--data-dir", root, "--listen", addr, "--accel", b.accel)
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	if err := d.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for range 300 {
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			_ = conn.Close()
-			break
+	for range 600 {
+		if reply, err := http.Get(d.url + "/readyz"); err == nil {
+			_ = reply.Body.Close()
+			if reply.StatusCode == http.StatusOK {
+				break
+			}
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	out, err := b.command(nil, "bin/labd", "credentials", "--data-dir", b.layout.Root)
+	out, err := b.command(nil, "bin/labd", "credentials", "--data-dir", root)
 	fields := strings.Fields(out)
 	if err != nil || len(fields) != 2 {
 		d.stop()
 		return nil, fmt.Errorf("labd did not come up: %v\n%s", err, d.log.String())
 	}
-	if _, err := d.labctl("auth", "login", "--endpoint", "http://"+addr, "-s", fields[0], "-t", fields[1]); err != nil {
+	d.session, d.token = fields[0], fields[1]
+	if _, err := d.labctl("auth", "login", "--endpoint", d.url, "-s", d.session, "-t", d.token); err != nil {
 		d.stop()
 		return nil, err
 	}
