@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"sandlot/api"
@@ -10,8 +8,8 @@ import (
 
 func (a *App) playgroundFork() *cobra.Command {
 	var req api.ForkPlay
-	var quiet, ssh, skip bool
-	var login login
+	var skip bool
+	var end ending
 	cmd := &cobra.Command{
 		Use:   "fork PLAY",
 		Short: "Start a new play with the drives of a stopped one",
@@ -23,17 +21,17 @@ and init tasks are not repeated: their work is on the drives.`,
 		Example: "  labctl playground stop " + examplePlay + "\n  labctl playground fork " + examplePlay + `
   labctl playground fork ` + examplePlay + ` --title Another --ssh`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completePlays,
+		ValidArgsFunction: a.completeStopped,
 	}
-	format := outputFlag(cmd, "id", "json")
-	f := cmd.Flags()
-	f.StringVar(&req.Title, "title", "", "title of the new play (default: the same)")
-	f.BoolVarP(&quiet, "quiet", "q", false, "print the new play's id alone")
-	f.BoolVar(&skip, "skip-wait", false, "do not wait for the machines")
-	f.BoolVar(&ssh, "ssh", false, "end in a shell on the machine")
-	f.StringVarP(&login.machine, "machine", "m", "", "machine for --ssh (default: the first)")
-	f.StringVarP(&login.user, "user", "u", "", "user for --ssh (default: the machine's default user)")
+	format := &choice{choices: []string{"id", "json"}, value: "id"}
+	cmd.Flags().Var(format, "output", "output format: id, json")
+	cmd.Flags().StringVar(&req.Title, "title", "", "title of the new play (default: the same)")
+	cmd.Flags().BoolVar(&skip, "skip-wait", false, "do not wait for the machines")
+	end.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := end.check(); err != nil {
+			return err
+		}
 		ctx := cmd.Context()
 		c, err := a.client()
 		if err != nil {
@@ -43,17 +41,10 @@ and init tasks are not repeated: their work is on the drives.`,
 		if err != nil {
 			return err
 		}
-		if p, err = a.await(ctx, c, p, waits{running: !skip, ready: !skip}, quiet); err != nil {
+		if p, err = a.await(ctx, c, p, waits{running: !skip, ready: !skip}, end.quiet); err != nil {
 			return err
 		}
-		if ssh {
-			return a.runSSH(ctx, c, p, login, nil)
-		}
-		if format.value == "json" {
-			return printAs(a.Out, "json", p)
-		}
-		_, err = fmt.Fprintln(a.Out, p.ID)
-		return err
+		return a.conclude(ctx, c, p, end, format.value)
 	}
 	return cmd
 }

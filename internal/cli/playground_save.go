@@ -23,7 +23,7 @@ destroyed.`,
 		Example: "  labctl playground stop " + examplePlay + "\n  labctl playground save " + examplePlay + ` my-lab
   labctl playground save ` + examplePlay + ` my-lab --title Half-done -o json`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: a.completePlays,
+		ValidArgsFunction: a.completeStopped,
 	}
 	format := outputFlag(cmd, "name", "json")
 	cmd.Flags().StringVar(&req.Title, "title", "", "title of the playground (default: as it was)")
