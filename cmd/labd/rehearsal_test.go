@@ -154,7 +154,7 @@ func rehearse(t *testing.T) *rehearsal {
 		},
 	})
 	must(err)
-	r.gateway = gateway.New(machines{b})
+	r.gateway = gateway.New(machines{bender: b})
 	r.server = server.New(server.Options{
 		Accounts: r.people, Auth: r.people, Playgrounds: r.control, Plays: r.control, Lifecycle: r.control,
 		Settings: r.control, Machines: r.control, Gateway: r.gateway, References: noReferences{r.control},

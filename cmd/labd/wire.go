@@ -159,7 +159,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.gateway = gateway.New(machines{d.bender})
+	d.gateway = gateway.New(machines{d.bender, d.networks})
 	provider, err := s.provider()
 	if err != nil {
 		return d, err

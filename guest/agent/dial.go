@@ -31,6 +31,9 @@ func (a *Agent) dial(ctx context.Context, s *yamux.Stream, d wire.Dial) error {
 	if err != nil {
 		return err
 	}
+	if d.Beside != "" {
+		return a.beside(ctx, s, conn, d.Beside)
+	}
 	respond(s, wire.Response{})
 	splice(ctx, s, conn)
 	return nil

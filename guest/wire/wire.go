@@ -151,6 +151,8 @@ type Response struct {
 	Ports []Port `json:"ports,omitempty"`
 	// Listening is the address OpListen listens on, with its real port.
 	Listening string `json:"listening,omitempty"`
+	// Beside is an offer to an OpDial that asked for one.
+	Beside *Beside `json:"beside,omitempty"`
 }
 
 // Info describes the running guest.
@@ -212,7 +214,27 @@ type TTY struct {
 type Dial struct {
 	Network string `json:"network"`
 	Address string `json:"address"`
+	// Beside, for OpDial, is an address of the machine at which the agent may
+	// offer the connection over the network; see Response.Beside. Older agents
+	// do not look at it.
+	Beside string `json:"beside,omitempty"`
 }
+
+// Beside is where the agent waits, for one connection and a short time. Who
+// connects sends Key and gets Proof; the bytes behind those are the
+// connection's. On the stream the host answers with one byte, BesideTaken or
+// BesideRefused; after the latter the stream carries the bytes as without it.
+type Beside struct {
+	Address string `json:"address"` // host:port
+	Key     string `json:"key"`
+	Proof   string `json:"proof"`
+}
+
+// What the host answers to an offer.
+const (
+	BesideTaken   byte = 1
+	BesideRefused byte = 2
+)
 
 // Accepted announces a connection on an OpListen stream; open it with
 // OpAccept within 15 seconds.

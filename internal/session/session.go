@@ -43,7 +43,9 @@ type Agent struct {
 	mu         sync.Mutex
 	session    *yamux.Session
 	closed     bool
-	done       chan struct{}
+	// avoid is until when the machine's network is not tried.
+	avoid time.Time
+	done  chan struct{}
 }
 
 // New makes an Agent over dial, which opens the machine's channel; see

@@ -56,7 +56,7 @@ func main() {
 	flag.StringVar(&b.layout.Root, "data-dir", "/var/cache/sandlot-test", "prepared data directory")
 	flag.IntVar(&b.runs, "runs", 3, "how often each start is measured")
 	flag.StringVar(&b.accel, "accel", "tcg", "tcg or kvm, for both sides")
-	only := flag.String("only", "", "comma-separated: manifest,memory,start,three,tasks,clone,image,api")
+	only := flag.String("only", "", "comma-separated: manifest,memory,start,three,tasks,clone,image,tunnel,api")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -94,7 +94,7 @@ func (b *bench) run(only string) error {
 		name string
 		f    func() ([]figure, error)
 	}{
-		{"memory", b.memory}, {"start", b.start}, {"three", b.three}, {"tasks", b.tasks}, {"clone", b.clone}, {"image", b.image}, {"api", b.api},
+		{"memory", b.memory}, {"start", b.start}, {"three", b.three}, {"tasks", b.tasks}, {"clone", b.clone}, {"image", b.image}, {"tunnel", b.tunnel}, {"api", b.api},
 	} {
 		if !wanted(part.name) {
 			continue

@@ -1,0 +1,147 @@
+package session
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"sandlot/guest/wire"
+)
+
+// Beside is the way to a machine through its play's network, beside the
+// channel.
+type Beside struct {
+	// Address of the machine.
+	Address netip.Addr
+	// Dial connects to it by TCP.
+	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+}
+
+const (
+	// besideTimeout is what the network may take; a person waits meanwhile.
+	besideTimeout = time.Second
+	// besideAvoid is how long a network that did not work is let alone.
+	besideAvoid = time.Minute
+	// maxSecret is more than the agent's keys have.
+	maxSecret = 64
+)
+
+var errNotTheAgent = errors.New("somebody else answers at the machine's address")
+
+// DialBeside is Dial, but the bytes go over the network where that works:
+// the agent still makes the connection inside, and who answers on the network
+// has to prove that it is the agent. Else they go through the channel. A
+// connection over the network ends with the channel, too.
+func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (net.Conn, error) {
+	a.mu.Lock()
+	avoid := time.Now().Before(a.avoid)
+	a.mu.Unlock()
+	if avoid {
+		return a.Dial(ctx, address)
+	}
+	s, res, stop, err := a.request(ctx, wire.Request{Op: wire.OpDial, Dial: &wire.Dial{Network: "tcp", Address: address, Beside: way.Address.String()}})
+	if err != nil {
+		return nil, err
+	}
+	var tcp net.Conn
+	if res.Beside != nil {
+		choice := wire.BesideTaken
+		if tcp, err = way.take(ctx, *res.Beside); err != nil {
+			choice = wire.BesideRefused
+			a.mu.Lock()
+			a.avoid = time.Now().Add(besideAvoid)
+			a.mu.Unlock()
+		}
+		_, err = s.Write([]byte{choice})
+	}
+	if !stop() || err != nil {
+		if tcp != nil {
+			tcp.Close()
+		}
+		drop(s)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, channelError(err)
+	}
+	if tcp == nil {
+		return &conn{Stream: s, remote: guestAddr(address)}, nil
+	}
+	c := &besideConn{Conn: tcp, stream: s, remote: guestAddr(address)}
+	go c.watch()
+	return c, nil
+}
+
+// take connects to what the agent offers. Of the address it says, only the
+// port is believed.
+func (b Beside) take(ctx context.Context, offer wire.Beside) (net.Conn, error) {
+	at, err := netip.ParseAddrPort(offer.Address)
+	if err != nil || offer.Key == "" || offer.Proof == "" || len(offer.Key) > maxSecret || len(offer.Proof) > maxSecret {
+		return nil, errNotTheAgent
+	}
+	ctx, cancel := context.WithTimeout(ctx, besideTimeout)
+	defer cancel()
+	c, err := b.Dial(ctx, netip.AddrPortFrom(b.Address, at.Port()))
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	_ = c.SetDeadline(deadline)
+	proof := make([]byte, len(offer.Proof))
+	if _, err = io.WriteString(c, offer.Key); err == nil {
+		_, err = io.ReadFull(c, proof)
+	}
+	if err == nil && subtle.ConstantTimeCompare(proof, []byte(offer.Proof)) != 1 {
+		err = errNotTheAgent
+	}
+	if err == nil {
+		err = c.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// besideConn is a connection over the network whose end the channel tells if
+// the machine can no longer.
+type besideConn struct {
+	net.Conn
+	stream *yamux.Stream
+	remote guestAddr
+	once   sync.Once
+}
+
+// watch closes the connection when the channel is lost: a machine that was
+// stopped says nothing on its network.
+func (c *besideConn) watch() {
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.stream, 1))
+	if c.stream.Session().IsClosed() {
+		_ = c.Close()
+	}
+}
+
+func (c *besideConn) RemoteAddr() net.Addr { return c.remote }
+func (c *besideConn) LocalAddr() net.Addr  { return guestAddr("labd") }
+
+// CloseWrite sends end of file and leaves reading open.
+func (c *besideConn) CloseWrite() error {
+	if tcp, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return tcp.CloseWrite()
+	}
+	return nil
+}
+
+func (c *besideConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { drop(c.stream) })
+	return err
+}
