@@ -231,6 +231,26 @@ const (
 // Conditions lists the names in order.
 var Conditions = []string{ConditionVolume, ConditionNetwork, ConditionBoot, ConditionReady}
 
+// MachineUsage is what a machine uses of the host, at one moment. Addition.
+type MachineUsage struct {
+	Machine string `json:"machine"`
+	// CPUSeconds is the CPU time its VMM has had since it was started.
+	CPUSeconds float64 `json:"cpuSeconds"`
+	// MemoryBytes is what its VMM has in memory; MemoryLimit is what the
+	// machine was given.
+	MemoryBytes int64 `json:"memoryBytes"`
+	MemoryLimit int64 `json:"memoryLimit"`
+	// Links are its network interfaces as it says itself; none if it does not.
+	Links []Link `json:"links,omitempty"`
+	At    string `json:"at"`
+}
+
+// Link is a network interface of a machine.
+type Link struct {
+	Name string `json:"name"`
+	Up   bool   `json:"up"`
+}
+
 // Condition is one observed fact about a machine.
 type Condition struct {
 	Name   string `json:"name"`

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"sandlot/api"
 	"sandlot/guest/wire"
@@ -314,6 +315,7 @@ type inside interface {
 	Listen(ctx context.Context, address string) (net.Listener, error)
 	ExecStream(ctx context.Context, e wire.Exec) (io.ReadWriteCloser, error)
 	Ports(ctx context.Context) ([]wire.Port, error)
+	Links(ctx context.Context) ([]wire.Link, error)
 }
 
 var _ inside = (*session.Agent)(nil)
@@ -324,6 +326,46 @@ func (m machines) agent(id play.ID, machine string) (inside, error) {
 		return nil, api.Errorf(api.Conflict, "%s", err)
 	}
 	return a.(inside), nil
+}
+
+// linksFor bounds how long a machine may take to tell of its interfaces.
+const linksFor = time.Second
+
+// usage is control's view of what a machine uses.
+func (m machines) usage(ctx context.Context, id play.ID, machine string) (api.MachineUsage, bool) {
+	pid, err := m.bender.Process(id, machine)
+	if err != nil || pid == 0 {
+		return api.MachineUsage{}, false
+	}
+	used, err := launch.ReadUsage(pid)
+	if err != nil {
+		return api.MachineUsage{}, false // it has just ended
+	}
+	u := api.MachineUsage{CPUSeconds: used.CPU.Seconds(), MemoryBytes: used.Memory}
+	if r, err := m.bender.Status(id); err == nil {
+		for i, planned := range r.Plan.Machines {
+			if planned.Name == machine {
+				u.MemoryLimit = int64(planned.MemoryMiB) << 20
+				if boot, _ := r.Machines[i].Condition(play.ConditionBoot); !boot.Status {
+					return u, true
+				}
+			}
+		}
+	}
+	agent, err := m.agent(id, machine)
+	if err != nil {
+		return u, true
+	}
+	ctx, cancel := context.WithTimeout(ctx, linksFor)
+	defer cancel()
+	links, err := agent.Links(ctx)
+	if err != nil {
+		return u, true // an agent of an older labd, or one that is busy
+	}
+	for _, l := range links {
+		u.Links = append(u.Links, api.Link(l))
+	}
+	return u, true
 }
 
 // Await returns once the machine has reached the condition, or an error if it

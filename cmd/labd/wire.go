@@ -153,7 +153,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	})
 	d.control, err = control.New(control.Options{
 		Store: d.store, Bender: d.bender, Pool: d.volumes(), Budget: s.budget, Plans: s.plans.plans, DefaultPlan: s.defaultPlan,
-		Log: s.log, Facts: d.facts, Uplinks: d.uplinks,
+		Log: s.log, Facts: d.facts, Uplinks: d.uplinks, Usage: machines{bender: d.bender}.usage,
 		CheckSource: d.checkSource, Bases: playgrounds.Names, ReadBase: playgrounds.Read,
 	})
 	if err != nil {

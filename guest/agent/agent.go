@@ -150,6 +150,8 @@ func (a *Agent) handle(ctx context.Context, s *yamux.Stream, req wire.Request) e
 			return err
 		}
 		return respond(s, wire.Response{Ports: ports})
+	case req.Op == wire.OpLinks:
+		return respond(s, wire.Response{Links: a.links()})
 	case req.Op == wire.OpShutdown:
 		return a.answer(s, a.shutdown(req.Shutdown))
 	case req.Op == wire.OpRestored && req.Restored != nil:

@@ -124,6 +124,7 @@ const (
 	OpGet       = "get"       // make a tar: frames as of OpExec, the tar is stdout
 	OpAuthorize = "authorize" // add a public key to a user
 	OpPorts     = "ports"     // Response.Ports: listening TCP ports
+	OpLinks     = "links"     // Response.Links: network interfaces
 	OpShutdown  = "shutdown"  // ask the machine's init to power off or reboot
 	OpRestored  = "restored"  // reseed and set the clock after a snapshot restore
 	OpTask      = "task"      // run a task once, or go on with it: see Task
@@ -149,6 +150,7 @@ type Response struct {
 	Error string `json:"error,omitempty"`
 	Info  *Info  `json:"info,omitempty"`
 	Ports []Port `json:"ports,omitempty"`
+	Links []Link `json:"links,omitempty"`
 	// Listening is the address OpListen listens on, with its real port.
 	Listening string `json:"listening,omitempty"`
 	// Beside is an offer to an OpDial that asked for one.
@@ -304,6 +306,12 @@ type Restored struct {
 type Port struct {
 	Address string `json:"address"`
 	Number  int    `json:"number"`
+}
+
+// Link is one network interface that is not the loopback.
+type Link struct {
+	Name string `json:"name"`
+	Up   bool   `json:"up"`
 }
 
 // Event kinds on an OpWatch stream. The current facts are repeated at once

@@ -340,6 +340,18 @@ func (b *Bender) Agent(id play.ID, machine string) (Agent, error) {
 	return m.agent, nil
 }
 
+// Process returns the VMM's process of a machine; 0 for one that does not run.
+func (b *Bender) Process(id play.ID, machine string) (pid int, err error) {
+	w, err := b.worker(id)
+	if err != nil {
+		return 0, err
+	}
+	if m := w.machine(machine); m != nil && !m.gone() {
+		return m.vm.PID(), nil
+	}
+	return 0, nil
+}
+
 // Console returns what a machine wrote to its console over all its boots.
 func (b *Bender) Console(id play.ID, machine string) ([]byte, error) {
 	w, err := b.worker(id)

@@ -76,6 +76,9 @@ type Options struct {
 	Uplinks func(ctx context.Context) (taken func(index int) bool, err error)
 	// CheckSource refuses an image that is known not to be there.
 	CheckSource func(ctx context.Context, source string) error
+	// Usage tells what a machine that runs uses, and false if it does not run.
+	// It may be nil: then nothing is told.
+	Usage func(ctx context.Context, id play.ID, machine string) (api.MachineUsage, bool)
 	// Bases lists the official playgrounds, ReadBase returns one's manifest.
 	Bases    func() []string
 	ReadBase func(name string) ([]byte, error)

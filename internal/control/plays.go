@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"sandlot/api"
 	"sandlot/internal/bender"
@@ -158,6 +159,33 @@ func (c *Control) actMachine(ctx context.Context, user api.Me, id play.ID, machi
 		return api.Play{}, api.Errorf(api.NotFound, "play %q has no machine %q", id, machine)
 	}
 	return c.act(ctx, user, id, "change a machine of", func(*store.Play, Budget) {}, func() error { return f(ctx, id, machine) })
+}
+
+// Usage tells what the machines that run use, in the order of the manifest.
+func (c *Control) Usage(ctx context.Context, user api.Me, id play.ID) ([]api.MachineUsage, error) {
+	p, err := c.Get(ctx, user, id)
+	if err != nil || c.opts.Usage == nil {
+		return nil, err
+	}
+	// At once: each waits a little for its machine.
+	readings := make([]*api.MachineUsage, len(p.Machines))
+	var all sync.WaitGroup
+	for i, m := range p.Machines {
+		all.Go(func() {
+			if u, ok := c.opts.Usage(ctx, id, m.Name); ok {
+				u.Machine, u.At = m.Name, api.Time(c.opts.Now())
+				readings[i] = &u
+			}
+		})
+	}
+	all.Wait()
+	var out []api.MachineUsage
+	for _, r := range readings {
+		if r != nil {
+			out = append(out, *r)
+		}
+	}
+	return out, nil
 }
 
 // Consoles names a machine's kept consoles, one for each boot, oldest first.

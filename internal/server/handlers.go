@@ -194,6 +194,14 @@ func listTasks(s *Server, c *call) (any, error) {
 	return orEmpty(s.Plays.Tasks(c.Context(), c.user, id, c.URL.Query()["machine"]))
 }
 
+func showUsage(s *Server, c *call) (any, error) {
+	id, err := c.playID()
+	if err != nil {
+		return nil, err
+	}
+	return orEmpty(s.Machines.Usage(c.Context(), c.user, id))
+}
+
 func act(s *Server, c *call) (any, error) {
 	id, err := c.playID()
 	if err != nil {

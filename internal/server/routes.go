@@ -202,6 +202,9 @@ var routes = []route{
 	{"GET", "/api/plays/{id}/tasks", owner, listTasks, nil,
 		about{"Tasks with what they wrote", nil, replies([]api.TaskDetails{}), map[string]string{"machine": "only those of this machine; may be repeated"}}},
 
+	{"GET", "/api/plays/{id}/usage", owner, showUsage, nil,
+		about{"CPU time, memory and links of the machines that run", nil, replies([]api.MachineUsage{}), nil}},
+
 	{"POST", "/api/plays/{id}/conns", owner, openConn, nil,
 		about{"A WebSocket that tells what happens to a play", nil, replies(api.Conn{}), nil}},
 	{"GET", "/conns/{token}", ticket, nil, serveConn,

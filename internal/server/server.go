@@ -110,6 +110,8 @@ type Machines interface {
 	RestartMachine(ctx context.Context, user api.Me, id play.ID, machine string) (api.Play, error)
 	// Consoles names the kept consoles: one per boot, oldest first.
 	Consoles(ctx context.Context, user api.Me, id play.ID, machine string) ([]string, error)
+	// Usage tells what the machines that run use.
+	Usage(ctx context.Context, user api.Me, id play.ID) ([]api.MachineUsage, error)
 	// Console returns the content of one; the server trusts no name, so
 	// neither may the implementation: it is looked up, never joined to a path.
 	Console(ctx context.Context, user api.Me, id play.ID, machine, console string) (string, error)

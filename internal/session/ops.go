@@ -37,6 +37,23 @@ func (a *Agent) Info(ctx context.Context) (wire.Info, error) {
 	return info, nil
 }
 
+// maxLinks bounds what a machine says of its interfaces; it has at most 10, and
+// what was made inside beside them.
+const maxLinks = 64
+
+// Links returns the network interfaces of the machine, without the loopback.
+func (a *Agent) Links(ctx context.Context) ([]wire.Link, error) {
+	res, err := a.ask(ctx, wire.Request{Op: wire.OpLinks})
+	if err != nil {
+		return nil, err
+	}
+	links := res.Links[:min(len(res.Links), maxLinks)]
+	for i := range links {
+		links[i].Name = clip(links[i].Name)
+	}
+	return links, nil
+}
+
 // Watch calls f for every event, first those that hold already, until ctx
 // ends or the channel is lost; then it returns the reason. Call it again to go
 // on: the facts are repeated.

@@ -274,6 +274,10 @@ func (l *Lab) Consoles(context.Context, api.Me, play.ID, string) ([]string, erro
 	return []string{"boot-1", "boot-2"}, nil
 }
 
+func (l *Lab) Usage(_ context.Context, _ api.Me, id play.ID) ([]api.MachineUsage, error) {
+	return []api.MachineUsage{{Machine: "m1", CPUSeconds: 1.5, MemoryBytes: 64 << 20, MemoryLimit: 128 << 20, Links: []api.Link{{Name: "eth0", Up: true}}, At: "2026-11-22T07:00:00.000Z"}}, nil
+}
+
 // Console has thirty lines.
 func (l *Lab) Console(_ context.Context, _ api.Me, _ play.ID, machine, console string) (string, error) {
 	if console != "boot-1" && console != "boot-2" {

@@ -1,0 +1,159 @@
+// One terminal of a machine, over any number of WebSockets: after a network cut
+// or a restart of labd it goes on with the same shell, where its output stopped.
+//
+//	connecting ─▶ open ─cut─▶ away ─▶ connecting …
+//	                └─▶ ended (the shell), taken (by another window), refused
+import { ApiError, sentence } from "../api/client";
+import { pause } from "../api/fold";
+import { type Attached, type Exit, Frame, ack, frame, input, json, resize } from "./frames";
+
+export type LinkState =
+  | { kind: "connecting" | "open" | "away" | "taken" }
+  | { kind: "ended"; code: number; error?: string }
+  | { kind: "refused"; error: unknown };
+
+export type Size = { rows: number; cols: number };
+
+type Options = {
+  /** Asks for a WebSocket's address, to go on after so many bytes of output. */
+  open: (seen: number, size: Size) => Promise<string>;
+  /** Shows output, and tells when it has. */
+  write: (bytes: Uint8Array, done: () => void) => void;
+  /** Shows words of the page's own between the output. */
+  say: (words: string) => void;
+  onState: (state: LinkState) => void;
+};
+
+/** Acknowledge after so much, or when there is nothing left to show. */
+const ackEvery = 32 << 10;
+
+/** A WebSocket that could not even be opened for so long is a cut, too. */
+const openFor = 15_000;
+
+export class TerminalLink {
+  #o: Options;
+  #size: Size = { rows: 24, cols: 80 };
+  #socket: WebSocket | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+  #attempt = 0;
+  #seen = 0; // number of the next byte of output
+  #shown = 0; // the same, of what is on the screen
+  #quiet = 0; // what comes before this byte is old: its queries are answered no more
+
+  constructor(options: Options) {
+    this.#o = options;
+  }
+
+  start(size: Size) {
+    this.#size = size;
+    void this.#connect();
+  }
+
+  /** Asks at once, after a person's wish or when the network is back. */
+  again() {
+    if (this.#closed || this.#socket) return;
+    clearTimeout(this.#timer);
+    this.#attempt = 0;
+    void this.#connect();
+  }
+
+  type(data: string) {
+    if (this.#shown < this.#quiet || this.#socket?.readyState !== WebSocket.OPEN) return;
+    for (const message of input(data)) this.#socket.send(message);
+  }
+
+  resize(size: Size) {
+    this.#size = size;
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(resize(size.rows, size.cols));
+  }
+
+  /** Lets go of the shell, which waits for half an hour; with end it ends. */
+  close(end = false) {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const socket = this.#socket;
+    if (!socket) return;
+    if (end && socket.readyState === WebSocket.OPEN) socket.send(frame(Frame.end));
+    socket.close();
+  }
+
+  #state(state: LinkState) {
+    if (!this.#closed) this.#o.onState(state);
+  }
+
+  #later() {
+    this.#socket = undefined;
+    if (this.#closed) return;
+    this.#state({ kind: "away" });
+    this.#timer = setTimeout(() => void this.#connect(), pause(this.#attempt++));
+  }
+
+  async #connect() {
+    this.#state({ kind: "connecting" });
+    let url: string;
+    try {
+      url = await this.#o.open(this.#seen, this.#size);
+    } catch (error) {
+      if (error instanceof ApiError && (error.kind === "offline" || error.kind === "not yet" || error.kind === "too many" || error.status >= 500)) return this.#later();
+      return this.#state({ kind: "refused", error });
+    }
+    if (this.#closed) return;
+    const socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    const base = { shown: 0, acked: 0, taken: 0 }; // of this WebSocket alone
+    let over = false;
+    const slow = setTimeout(() => socket.close(), openFor);
+    socket.onopen = () => {
+      clearTimeout(slow);
+      this.#attempt = 0;
+      this.#state({ kind: "open" });
+      socket.send(resize(this.#size.rows, this.#size.cols));
+    };
+    socket.onmessage = (event) => {
+      const message = new Uint8Array(event.data as ArrayBuffer);
+      const payload = message.subarray(1);
+      switch (message[0]) {
+        case Frame.attached:
+          return this.#attached(json<Attached>(payload));
+        case Frame.stdout:
+        case Frame.stderr: {
+          this.#seen += payload.length;
+          base.taken += payload.length;
+          const end = this.#seen;
+          return this.#o.write(payload, () => {
+            this.#shown = end;
+            base.shown += payload.length;
+            if (socket.readyState !== WebSocket.OPEN) return;
+            if (base.shown - base.acked >= ackEvery || base.shown === base.taken) {
+              base.acked = base.shown;
+              socket.send(ack(base.acked));
+            }
+          });
+        }
+        case Frame.exit: {
+          over = true;
+          const exit = json<Exit>(payload);
+          if (exit.taken) this.#state({ kind: "taken" });
+          else this.#state({ kind: "ended", code: exit.code, error: exit.error });
+        }
+      }
+    };
+    socket.onclose = () => {
+      clearTimeout(slow);
+      if (this.#socket !== socket) return;
+      this.#socket = undefined;
+      if (!over) this.#later();
+    };
+  }
+
+  #attached(at: Attached) {
+    if (at.new && this.#seen > 0) this.#o.say("The shell had ended. This is a new one.");
+    else if (this.#seen > 0 && at.from > this.#seen) this.#o.say(`${at.from - this.#seen} bytes of output that came meanwhile are lost.`);
+    this.#seen = at.from;
+    this.#quiet = at.new ? 0 : at.upto;
+  }
+}
+
+export const refusal = (state: LinkState) => (state.kind === "refused" ? sentence(state.error) : "");
