@@ -23,6 +23,13 @@ test("without tabs every machine has a terminal, and a right pane never stands a
   expect(names(initial(play([{ kind: "terminal", name: "x", pane: "right" }])), "left")).toEqual(["x"]);
 });
 
+test("a terminal is looked at before an editor that the image may not have", () => {
+  const tabs = initial(play([{ kind: "ide", name: "", id: "e" }, { kind: "terminal", name: "", machine: "m1", id: "t" }]));
+  expect(names(tabs, "left")).toEqual(["IDE", "m1"]);
+  expect(tabs.active.left).toBe("t");
+  expect(initial(play([{ kind: "ide", name: "", id: "e" }])).active.left).toBe("e");
+});
+
 test("closing looks at the neighbour; moving makes and ends the right pane", () => {
   let tabs = initial(play([]));
   const [one, two] = tabs.open.map((t) => t.id);

@@ -82,6 +82,9 @@ export function terminal(tabs: Tabs, machine: string, pane: Pane, user?: string)
 /** Tabs of a pane, in order. */
 export const inPane = (tabs: Tabs, pane: Pane) => tabs.open.filter((t) => t.pane === pane);
 
+/** Not every image brings an IDE or a cluster: nobody should meet their absence first. */
+const works = (t: OpenTab) => t.kind !== "ide" && t.kind !== "kexp";
+
 /** Every pane looks at one of its own tabs, and there is no right one alone. */
 function settle(tabs: Tabs): Tabs {
   let open = tabs.open;
@@ -89,7 +92,7 @@ function settle(tabs: Tabs): Tabs {
   const look = (pane: Pane) => {
     const mine = open.filter((t) => t.pane === pane);
     const wanted = [tabs.active[pane], tabs.active[pane === "left" ? "right" : "left"]];
-    return (mine.find((t) => t.id === wanted[0]) ?? mine.find((t) => t.id === wanted[1]) ?? mine[0])?.id;
+    return (mine.find((t) => t.id === wanted[0]) ?? mine.find((t) => t.id === wanted[1]) ?? mine.find(works) ?? mine[0])?.id;
   };
   return { ...tabs, open, active: { left: look("left"), right: look("right") } };
 }
