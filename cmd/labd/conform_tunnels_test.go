@@ -29,18 +29,6 @@ import (
 	"sandlot/internal/labtest"
 )
 
-// freePort is a port of loopback that nobody has.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // greeter answers each connection with a line, and ends it.
 func greeter(t *testing.T, text string) string {
 	return labtest.Service(t, func(c net.Conn) { _, _ = io.WriteString(c, text); _ = c.Close() })
@@ -122,7 +110,7 @@ func TestConformSSH(t *testing.T) {
 		if _, err := exec.LookPath("scp"); err != nil {
 			t.Skip("the rest needs OpenSSH's client")
 		}
-		address := "127.0.0.1:" + freePort(t)
+		address := "127.0.0.1:" + labtest.FreePort(t)
 		_, port, _ := net.SplitHostPort(address)
 		proxy := c.start("ssh-proxy", id, "--address", "localhost:"+port)
 		eventually(t, "the proxy", func() bool { conn, err := net.Dial("tcp", "localhost:"+port); return err == nil && conn.Close() == nil })
@@ -185,7 +173,7 @@ func TestConformForwards(t *testing.T) {
 		c.signedIn()
 		id := c.begin("pair")
 		inside, outside := greeter(t, "from inside"), greeter(t, "from outside")
-		near, far, other := freePort(t), freePort(t), freePort(t)
+		near, far, other := labtest.FreePort(t), labtest.FreePort(t), labtest.FreePort(t)
 		elsewhere, err := net.Listen("tcp", "127.9.9.9:0") // an address that only the machine reaches
 		if err != nil {
 			t.Fatal(err)
@@ -363,7 +351,7 @@ func TestConformExpose(t *testing.T) {
 		// An application on this computer, through a play that is started for it.
 		c.stub(t, "xdg-open", `echo "$@" >>$HOME/opened`)
 		before := r.plays(t)
-		remote := freePort(t)
+		remote := labtest.FreePort(t)
 		local := c.start("expose", "local", port(plain), "-p", "-o", "--remote-port", remote)
 		address := local.says(`(?m)^(http://[0-9a-f]{24}\.localhost:\d+)$`)[1]
 		eventually(t, "the local application", func() bool { _, text := get(t, stranger, address+"/z"); return strings.HasSuffix(text, " /z") })
@@ -432,7 +420,7 @@ func TestConformKubeProxy(t *testing.T) {
 		api := cluster.URL[strings.LastIndex(cluster.URL, ":")+1:]
 		config := "apiVersion: v1\nkind: Config\nclusters:\n- name: k\n  cluster:\n    server: https://example.com:6443\nusers:\n- name: u\n  user:\n    token: secret\n"
 		c.feed(config, "ssh", id, "-m", "cplane-01", "--", "mkdir -p .kube && cat >.kube/config")
-		local := freePort(t)
+		local := labtest.FreePort(t)
 		proxy := c.start("kube-proxy", id, "--address", "127.0.0.1:"+local+":"+api)
 		file := proxy.says(`(?m)^\s*(/\S+/kubeconfig)$`)[1]
 		if !strings.Contains(file, id+"-cplane-01-laborant") {

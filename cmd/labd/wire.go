@@ -462,37 +462,37 @@ func (t taskRecords) Put(ctx context.Context, s play.TaskStatus) error {
 
 // housekeep runs until ctx ends.
 func (d *daemon) housekeep(ctx context.Context) {
-	tick := time.NewTicker(30 * time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := d.tidyAccounts(ctx); err != nil {
-				d.log.Error("cannot tidy accounts", "error", err)
-			}
-			// A reload of the host's firewall removes our rules, and without
-			// them plays reach the host.
-			if err := d.networks.manager.EnsureHost(ctx); err != nil {
-				d.log.Error("cannot keep the host's rules", "error", err)
-			}
+	every(ctx, 30*time.Second, func() {
+		if err := d.tidyAccounts(ctx); err != nil {
+			d.log.Error("cannot tidy accounts", "error", err)
 		}
-	}
+		// A reload of the host's firewall removes our rules, and without
+		// them plays reach the host.
+		if err := d.networks.manager.EnsureHost(ctx); err != nil {
+			d.log.Error("cannot keep the host's rules", "error", err)
+		}
+	})
 }
 
 // watchClocks ends plays whose time is up, until ctx ends.
 func (d *daemon) watchClocks(ctx context.Context) {
-	tick := time.NewTicker(2 * time.Second)
+	every(ctx, 2*time.Second, func() {
+		if err := d.control.Expire(ctx); err != nil && ctx.Err() == nil {
+			d.log.Error("cannot end plays", "error", err)
+		}
+	})
+}
+
+// every calls f after each period, until ctx ends.
+func every(ctx context.Context, period time.Duration, f func()) {
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := d.control.Expire(ctx); err != nil && ctx.Err() == nil {
-				d.log.Error("cannot end plays", "error", err)
-			}
+			f()
 		}
 	}
 }

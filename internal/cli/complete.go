@@ -9,25 +9,16 @@ import (
 // Completion asks labd and keeps quiet about errors.
 
 func (a *App) completePlays(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	c, err := a.client()
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	plays, err := allPlays(cmd.Context(), c)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var out []string
-	for _, p := range plays {
-		if p.State() != string(play.Destroyed) {
-			out = append(out, p.ID+"\t"+clean(p.Playground.Name+" "+p.Title))
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
+	return a.completePlay(cmd, args, func(s play.State) bool { return s != play.Destroyed })
 }
 
 // completeStopped offers what can be restarted.
 func (a *App) completeStopped(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completePlay(cmd, args, func(s play.State) bool { return s == play.Stopped || s == play.Failed })
+}
+
+// completePlay offers the plays in a wanted state, as the first argument.
+func (a *App) completePlay(cmd *cobra.Command, args []string, wanted func(play.State) bool) ([]string, cobra.ShellCompDirective) {
 	c, err := a.client()
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -38,7 +29,7 @@ func (a *App) completeStopped(cmd *cobra.Command, args []string, _ string) ([]st
 	}
 	var out []string
 	for _, p := range plays {
-		if s := p.State(); s == string(play.Stopped) || s == string(play.Failed) {
+		if wanted(play.State(p.State())) {
 			out = append(out, p.ID+"\t"+clean(p.Playground.Name+" "+p.Title))
 		}
 	}

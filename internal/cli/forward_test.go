@@ -91,23 +91,12 @@ func hear(t *testing.T, address string) string {
 	return string(got)
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func TestPortForwards(t *testing.T) {
 	l := servertest.New(t)
 	id := string(l.Add("", "m1", "m2"))
 	l.Ready(l.PlayIDs()[0])
 	s := newShell(t, l)
-	inside, outside, bound := greeter(t, "from inside"), greeter(t, "from outside"), freePort(t)
+	inside, outside, bound := greeter(t, "from inside"), greeter(t, "from outside"), labtest.FreePort(t)
 	at, end := s.background(`Forwarding (127\.0\.0\.1:\d+) to :`+inside+` of m2`, "port-forward", id, "-m", "m2", "-L", inside, "-R", "127.0.0.1:"+bound+":"+outside)
 	if got := hear(t, at[1]); got != "from inside" {
 		t.Errorf("-L: %q", got)

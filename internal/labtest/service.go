@@ -26,3 +26,15 @@ func Service(t testing.TB, serve func(net.Conn)) (port string) {
 	_, port, _ = net.SplitHostPort(l.Addr().String())
 	return port
 }
+
+// FreePort is a port of loopback that nobody listens on just now.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
