@@ -1,10 +1,11 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Layers, MoreHorizontal, RotateCcw, Square, Trash2 } from "lucide-react";
+import { BookCopy, GitFork, Layers, MoreHorizontal, RotateCcw, Square, Trash2 } from "lucide-react";
 import { Link } from "wouter";
 import { type Play, act, api, got } from "../api/client";
 import { isOver, stateOf } from "../api/fold";
 import { Badge, Button, Empty, Failure, Menu, MenuItem, MenuLine, Page, Skeleton, type Tone, ui } from "../ui";
 import { toastError } from "../ui/toast";
+import { useKeep } from "./Keep";
 import { askToDestroy } from "./Starting";
 import css from "./plays.module.css";
 import { phaseOf, timeLeft } from "./starting";
@@ -49,7 +50,9 @@ function Row({ play: p }: { play: Play }) {
   const [word, tone] = phaseWords[phase];
   const again = () => void cache.invalidateQueries({ queryKey: ["plays"] });
   const run = (action: "stop" | "restart") => act(p.id, action).then(again, toastError);
+  const keep = useKeep();
   const name = p.title || p.playground.title || p.playground.name;
+  const kept = phase === "stopped" || phase === "ready" || phase === "tasks" || phase === "task-failed";
   const over = phase === "destroyed";
   return (
     <li className={`${ui["card"]} ${css["row"]}`}>
@@ -68,6 +71,13 @@ function Row({ play: p }: { play: Play }) {
           {(phase === "stopped" || phase === "failed") && <MenuItem onSelect={() => void run("restart")}><RotateCcw size={16} aria-hidden /> Start</MenuItem>}
           {(phase === "ready" || phase === "tasks" || phase === "task-failed") && <MenuItem onSelect={() => void run("restart")}><RotateCcw size={16} aria-hidden /> Restart</MenuItem>}
           {phase !== "stopped" && phase !== "stopping" && <MenuItem onSelect={() => void run("stop")}><Square size={16} aria-hidden /> Stop</MenuItem>}
+          {kept && (
+            <>
+              <MenuLine />
+              <MenuItem onSelect={() => keep(p, "save", phase === "stopped")}><BookCopy size={16} aria-hidden /> Save as playground…</MenuItem>
+              <MenuItem onSelect={() => keep(p, "fork", phase === "stopped")}><GitFork size={16} aria-hidden /> Fork…</MenuItem>
+            </>
+          )}
           <MenuLine />
           <MenuItem danger onSelect={() => askToDestroy(p, again)}><Trash2 size={16} aria-hidden /> Destroy…</MenuItem>
         </Menu>

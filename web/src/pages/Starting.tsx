@@ -1,13 +1,14 @@
 // The loading screen: every machine's steps and every init task, live; what
 // failed, and the ways on. Nothing is lost by leaving it.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Check, ChevronDown, Circle, DoorOpen, RotateCcw, ScrollText, Trash2, X } from "lucide-react";
+import { BookCopy, Check, ChevronDown, Circle, DoorOpen, GitFork, RotateCcw, ScrollText, Trash2, X } from "lucide-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { type ActionName, type Play, type TaskDetails, act, api, consoles, got, readConsole } from "../api/client";
 import { playKey } from "../api/events";
 import { Badge, Button, Card, Empty, Failure, Notice, Page, Spinner, cx, ui } from "../ui";
 import { confirm, toastError } from "../ui/toast";
+import { KeepDialog, useKeep } from "./Keep";
 import css from "./starting.module.css";
 import { type Phase, type StepState, beganAt, duration, initTasks, ordered, phaseOf, plainText, stepsOf, taskMs, taskStates } from "./starting";
 
@@ -59,12 +60,14 @@ export function Starting({ play, live, enter }: { play: Play; live: boolean; ent
   const now = useNow(running || phase === "stopping");
   const began = beganAt(play);
   const doing = useAct(play.id);
+  const keep = useKeep();
   const [, go] = useLocation();
   const name = play.title || play.playground.title || play.playground.name;
   const message = play.status?.stateEvents?.at(-1)?.message;
   const canEnter = phase === "tasks" || phase === "task-failed" || phase === "ready";
   const retry = <Button busy={doing.isPending} onClick={() => doing.mutate("restart")}><RotateCcw size={16} aria-hidden /> {phase === "stopped" ? "Start" : "Try again"}</Button>;
   const destroy = <Button look="danger" onClick={() => askToDestroy(play, () => go("/plays"))}><Trash2 size={16} aria-hidden /> Destroy</Button>;
+  const keeping = <><Button onClick={() => keep(play, "save", true)}><BookCopy size={16} aria-hidden /> Save as playground</Button><Button onClick={() => keep(play, "fork", true)}><GitFork size={16} aria-hidden /> Fork</Button></>;
   const enterAnyway = (label: string) => <Button look={phase === "tasks" ? "plain" : "primary"} onClick={enter}><DoorOpen size={16} aria-hidden /> {label}</Button>;
 
   if (phase === "destroyed" || phase === "destroying") {
@@ -88,7 +91,7 @@ export function Starting({ play, live, enter }: { play: Play; live: boolean; ent
           {phase === "stopped" && "Its drives are kept."}
         </span>
       }
-      actions={<div className={ui["chips"]}>{phase === "tasks" && enterAnyway("Enter now")}{phase === "stopped" && retry}{phase !== "failed" && phase !== "task-failed" && destroy}</div>}
+      actions={<div className={ui["chips"]}>{phase === "tasks" && enterAnyway("Enter now")}{phase === "stopped" && retry}{phase === "stopped" && keeping}{phase !== "failed" && phase !== "task-failed" && destroy}</div>}
     >
       <div className={css["stack"]}>
         {(phase === "failed" || phase === "task-failed") && (
@@ -120,6 +123,7 @@ export function Starting({ play, live, enter }: { play: Play; live: boolean; ent
           </ul>
         </Card>
         {initTasks(play).length > 0 && phase !== "stopped" && <Tasks play={play} now={now} />}
+        {phase === "stopped" && <KeepDialog play={play} />}
       </div>
     </Page>
   );

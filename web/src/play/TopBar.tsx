@@ -1,10 +1,11 @@
 // What stands above the tabs: the play, its time, and what can be done with it.
 import { useQueryClient } from "@tanstack/react-query";
-import { ChevronDown, Clock, EllipsisVertical, Network, Pause, Pencil, Play as PlayIcon, Radio, RotateCcw, Share2, TerminalSquare, Trash2 } from "lucide-react";
+import { BookCopy, ChevronDown, Clock, EllipsisVertical, GitFork, Network, Pause, Pencil, Play as PlayIcon, Radio, RotateCcw, Share2, TerminalSquare, Trash2 } from "lucide-react";
 import { type FormEvent, useEffect, useMemo, useState } from "react";
 import { useLocation } from "wouter";
 import { type ActionName, type Play, act } from "../api/client";
 import { playKey } from "../api/events";
+import { useKeep } from "../pages/Keep";
 import { Badge, Button, Dialog, IconButton, Menu, MenuItem, MenuLabel, MenuLine, TextField, cx } from "../ui";
 import { confirm, toast, toastError } from "../ui/toast";
 import { ExposeDialog } from "./ExposeDialog";
@@ -30,6 +31,7 @@ export function TopBar({ play, state, live, machines, toggleMachines }: Props) {
   const [dialog, setDialog] = useState<"expose" | "share" | "ssh" | "title">();
   const [, go] = useLocation();
   const run = useAct(play);
+  const keep = useKeep();
   const running = state === "RUNNING";
   const close = (open: boolean) => !open && setDialog(undefined);
   const end = (action: "stop" | "restart" | "destroy") =>
@@ -53,6 +55,8 @@ export function TopBar({ play, state, live, machines, toggleMachines }: Props) {
       <Button size="small" className={cx(machines && css["on"])} aria-pressed={machines} onClick={toggleMachines}><Network size={15} aria-hidden /> Machines</Button>
       <Menu trigger={<IconButton label="More" size="small"><EllipsisVertical size={17} /></IconButton>}>
         <MenuItem onSelect={() => setDialog("title")}><Pencil size={15} aria-hidden /> Change the title</MenuItem>
+        <MenuItem onSelect={() => keep(play, "save", !running)}><BookCopy size={15} aria-hidden /> Save as playground…</MenuItem>
+        <MenuItem onSelect={() => keep(play, "fork", !running)}><GitFork size={15} aria-hidden /> Fork…</MenuItem>
         <MenuLine />
         {running && <MenuItem onSelect={() => end("stop")}><Pause size={15} aria-hidden /> Stop</MenuItem>}
         <MenuItem onSelect={() => (running ? end("restart") : void run("restart").catch(toastError))}>
