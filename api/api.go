@@ -267,6 +267,9 @@ type PlayTask struct {
 	Helper  bool   `json:"helper"`
 	Status  int    `json:"status"`
 	Version int    `json:"version"`
+	// Output counts the bytes the task has written so far while it runs; what
+	// they are stands in its details. Ours: the reference client ignores it.
+	Output int64 `json:"output,omitempty"`
 }
 
 // Task statuses.

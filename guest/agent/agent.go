@@ -38,6 +38,9 @@ type Agent struct {
 	Helper []string
 	// SSHAddress is asked for sshd's banner.
 	SSHAddress string
+	// TaskSocket is where another process runs tasks (ServeTasks); "" runs
+	// them in this one, and they end with it.
+	TaskSocket string
 	// Log is for the machine's kernel log.
 	Log func(format string, args ...any)
 	// CreditEntropy adds to the random pool; nil where that is not possible.
@@ -106,12 +109,7 @@ func (a *Agent) serveSession(ctx context.Context, conn io.ReadWriteCloser) error
 
 func (a *Agent) serveStream(ctx context.Context, s *yamux.Stream) {
 	defer s.Close()
-	defer func() {
-		// One broken request must not cost a person all terminals.
-		if p := recover(); p != nil {
-			a.Log("request failed: %v", p)
-		}
-	}()
+	defer a.survive()
 	s.SetReadDeadline(time.Now().Add(requestTimeout))
 	var req wire.Request
 	if err := wire.ReadMessage(s, &req); err != nil {
@@ -120,6 +118,14 @@ func (a *Agent) serveStream(ctx context.Context, s *yamux.Stream) {
 	s.SetReadDeadline(time.Time{})
 	if err := a.handle(ctx, s, req); err != nil {
 		respond(s, wire.Response{Error: err.Error()})
+	}
+}
+
+// survive is deferred: one broken request must not cost a person all terminals,
+// nor all tasks.
+func (a *Agent) survive() {
+	if p := recover(); p != nil {
+		a.Log("request failed: %v", p)
 	}
 }
 

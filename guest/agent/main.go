@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,10 +24,21 @@ const (
 	MainName       = "@sandlot-agent"
 )
 
-// Supervise runs the agent again whenever it ends. options is the JSON of
-// Options.
+// Supervise runs the agent again whenever it ends, and tasks meanwhile.
+// options is the JSON of Options.
 func Supervise(options string) {
 	protect()
+	var o Options
+	if err := json.Unmarshal([]byte(options), &o); err != nil {
+		fmt.Fprintf(os.Stderr, "sandlot: cannot read options: %v\n", err)
+		os.Exit(1)
+	}
+	l, err := listenTasks()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sandlot: cannot listen for tasks: %v\n", err)
+	} else {
+		go New(o).ServeTasks(context.Background(), l)
+	}
 	for {
 		start := time.Now()
 		p, err := os.StartProcess("/proc/self/exe", []string{MainName, options}, &os.ProcAttr{
@@ -40,6 +52,20 @@ func Supervise(options string) {
 		}
 		time.Sleep(max(0, time.Second-time.Since(start)))
 	}
+}
+
+// listenTasks opens the socket through which agents ask for tasks: root's.
+func listenTasks() (net.Listener, error) {
+	os.Remove(taskSocket)
+	l, err := net.Listen("unix", taskSocket)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(taskSocket, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // protect keeps a process from the out-of-memory killer and from the signals
@@ -65,7 +91,7 @@ func Main(options string, creditEntropy func([]byte) error) {
 		os.Exit(1)
 	}
 	a := New(o)
-	a.CreditEntropy = creditEntropy
+	a.CreditEntropy, a.TaskSocket = creditEntropy, taskSocket
 	ctx := context.Background()
 	go a.Observe(ctx)
 	go a.serveVsock(ctx)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,9 +24,17 @@ import (
 // result once there is one. A folder without a result was begun.
 const tasksDir = wire.GuestDir + "/tasks"
 
+// taskSocket is where the supervisor listens for tasks. They run in its
+// process, which does little else and has nobody's bytes to parse: an agent
+// that dies takes no task with it, and the next one finds them as they are.
+const taskSocket = wire.GuestDir + "/tasks.sock"
+
+// reportEvery is how often a task that writes is reported at most.
+const reportEvery = 250 * time.Millisecond
+
 var taskName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// tasks are those that this agent began or was asked for.
+// tasks are those that this process began or was asked for.
 type tasks struct {
 	mu  sync.Mutex
 	all map[string]*run
@@ -33,8 +42,13 @@ type tasks struct {
 
 // run is one task's only run; its result stands when done is closed.
 type run struct {
-	done   chan struct{}
-	result wire.TaskResult
+	done           chan struct{}
+	result         wire.TaskResult
+	stdout, stderr *tail
+}
+
+func newRun() *run {
+	return &run{done: make(chan struct{}), stdout: &tail{}, stderr: &tail{}}
 }
 
 func (r *run) end(result wire.TaskResult) *run {
@@ -43,7 +57,57 @@ func (r *run) end(result wire.TaskResult) *run {
 	return r
 }
 
+// task runs a task where it survives this process, and carries what is said of
+// it to the host.
 func (a *Agent) task(ctx context.Context, s *yamux.Stream, t wire.Task) error {
+	if a.TaskSocket == "" {
+		return a.serveTask(ctx, s, t)
+	}
+	conn, err := net.Dial("unix", a.TaskSocket)
+	if err != nil {
+		return fmt.Errorf("cannot reach the supervisor, which runs tasks: %v", err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := wire.WriteMessage(conn, t); err != nil {
+		return fmt.Errorf("cannot reach the supervisor, which runs tasks: %v", err)
+	}
+	go func() {
+		io.Copy(conn, s)
+		conn.Close()
+	}()
+	io.Copy(s, conn)
+	return nil
+}
+
+// ServeTasks runs the tasks that agents ask for, one connection each.
+func (a *Agent) ServeTasks(ctx context.Context, l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			a.Log("cannot accept tasks: %v", err)
+			pause(ctx, time.Second)
+			continue
+		}
+		go func() {
+			defer conn.Close()
+			defer a.survive()
+			var t wire.Task
+			if wire.ReadMessage(conn, &t) != nil {
+				return
+			}
+			if err := a.serveTask(ctx, conn, t); err != nil {
+				respond(conn, wire.Response{Error: err.Error()})
+			}
+		}()
+	}
+}
+
+// serveTask runs or follows a task for whoever is at the other end of s.
+func (a *Agent) serveTask(ctx context.Context, s io.ReadWriter, t wire.Task) error {
 	if !taskName.MatchString(t.Name) {
 		return fmt.Errorf("%q is not a task name", t.Name)
 	}
@@ -52,19 +116,44 @@ func (a *Agent) task(ctx context.Context, s *yamux.Stream, t wire.Task) error {
 	if err != nil {
 		return nil // the host is gone, and asks again
 	}
-	gone := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	go func() {
 		io.Copy(io.Discard, s)
-		close(gone)
+		cancel()
 	}()
 	r := a.begin(t, script)
+	if t.Follow {
+		r.report(ctx, s)
+	}
 	select {
 	case <-r.done:
 		wire.WriteMessage(s, r.result)
-	case <-gone:
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// report sends what the task writes until it has ended or ctx has.
+func (r *run) report(ctx context.Context, w io.Writer) {
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	news := wire.TaskResult{Running: true}
+	var outAt, errAt int64
+	for {
+		news.Stdout, news.StdoutAt, outAt = r.stdout.since(outAt)
+		news.Stderr, news.StderrAt, errAt = r.stderr.since(errAt)
+		if len(news.Stdout)+len(news.Stderr) > 0 && wire.WriteMessage(w, news) != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // readScript takes the frames of a script.
@@ -87,7 +176,7 @@ func readScript(s io.Reader) ([]byte, error) {
 // begin starts a task unless it was begun before.
 func (a *Agent) begin(t wire.Task, script []byte) *run {
 	if t.Boot != a.info().BootID {
-		return (&run{done: make(chan struct{})}).end(wire.TaskResult{Code: -1, Rebooted: true})
+		return newRun().end(wire.TaskResult{Code: -1, Rebooted: true})
 	}
 	a.tasks.mu.Lock()
 	defer a.tasks.mu.Unlock()
@@ -97,17 +186,18 @@ func (a *Agent) begin(t wire.Task, script []byte) *run {
 	if a.tasks.all == nil {
 		a.tasks.all = map[string]*run{}
 	}
-	r := &run{done: make(chan struct{})}
+	r := newRun()
 	a.tasks.all[t.Name] = r
 	dir := filepath.Join(a.Root, tasksDir, t.Name)
 	switch err := makeTaskDir(dir); {
-	case errors.Is(err, os.ErrExist): // by an agent before this one
+	case errors.Is(err, os.ErrExist): // by a process before this one
 		return r.end(readResult(dir))
 	case err != nil:
 		return r.end(failure("cannot keep the task: %v", err))
 	}
 	go func() {
-		result := a.runTask(t, dir, script)
+		defer a.survive()
+		result := a.runTask(r, t, dir, script)
 		if err := writeResult(dir, result); err != nil {
 			a.Log("cannot keep the result of task %s: %v", t.Name, err)
 		}
@@ -155,7 +245,7 @@ func writeResult(dir string, result wire.TaskResult) error {
 // runTask runs the script in a login shell of bash, whatever its first line
 // says, and returns when bash has exited or its time is up. What the script
 // left in the background goes on.
-func (a *Agent) runTask(t wire.Task, dir string, script []byte) wire.TaskResult {
+func (a *Agent) runTask(r *run, t wire.Task, dir string, script []byte) wire.TaskResult {
 	u, err := a.account(t.User)
 	if err != nil {
 		return failure("%v", err)
@@ -178,10 +268,13 @@ func (a *Agent) runTask(t wire.Task, dir string, script []byte) wire.TaskResult 
 		return failure("cannot start bash: %v", err)
 	}
 	p.stdin.Close() // an empty input
-	outputs := []*tail{{file: p.stdout}, {file: p.stderr}}
+	outputs := []struct {
+		*tail
+		file *os.File
+	}{{r.stdout, p.stdout}, {r.stderr, p.stderr}}
 	var readers sync.WaitGroup
 	for _, o := range outputs {
-		readers.Go(o.follow)
+		readers.Go(func() { o.follow(o.file) })
 	}
 	exited := make(chan wire.Exit, 1)
 	go func() { exited <- p.wait() }()
@@ -207,24 +300,26 @@ func (a *Agent) runTask(t wire.Task, dir string, script []byte) wire.TaskResult 
 	readers.Wait()
 	for _, o := range outputs {
 		o.file.SetReadDeadline(time.Time{})
-		o.rest()
+		o.rest(o.file)
 		go func() {
 			io.Copy(io.Discard, o.file)
 			o.file.Close()
 		}()
 	}
-	result.Stdout, result.Stderr = outputs[0].bytes(), outputs[1].bytes()
+	result.Stdout, result.Stderr = r.stdout.text(), r.stderr.text()
 	return result
 }
 
-// tail keeps the last bytes that come out of a pipe.
+// tail keeps the last bytes of what a task writes.
 type tail struct {
-	file    *os.File
+	mu      sync.Mutex
 	kept    []byte
-	dropped int
+	dropped int64
 }
 
 func (t *tail) add(b []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.kept = append(t.kept, b...)
 	if len(t.kept) > 2*wire.MaxTaskOutput {
 		t.trim(wire.MaxTaskOutput)
@@ -234,15 +329,25 @@ func (t *tail) add(b []byte) {
 func (t *tail) trim(most int) {
 	if over := len(t.kept) - most; over > 0 {
 		t.kept = slices.Delete(t.kept, 0, over)
-		t.dropped += over
+		t.dropped += int64(over)
 	}
 }
 
-// follow reads until the end or the file's deadline.
-func (t *tail) follow() {
+// since returns what was written from position at on, as far as it is kept,
+// with the position where that begins and the one where it ends.
+func (t *tail) since(at int64) (b []byte, from, to int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	to = t.dropped + int64(len(t.kept))
+	from = max(at, to-min(int64(len(t.kept)), wire.MaxTaskOutput))
+	return slices.Clone(t.kept[from-t.dropped:]), from, to
+}
+
+// follow adds what comes out of a pipe until its end or its deadline.
+func (t *tail) follow(pipe *os.File) {
 	buf := make([]byte, 32<<10)
 	for {
-		n, err := t.file.Read(buf)
+		n, err := pipe.Read(buf)
 		t.add(buf[:n])
 		if err != nil {
 			return
@@ -253,9 +358,9 @@ func (t *tail) follow() {
 // maxPipe is the most that an unprivileged process can keep in a pipe.
 const maxPipe = 1 << 20
 
-// rest takes what is in the pipe at this moment.
-func (t *tail) rest() {
-	conn, err := t.file.SyscallConn()
+// rest adds what is in the pipe at this moment.
+func (t *tail) rest(pipe *os.File) {
+	conn, err := pipe.SyscallConn()
 	if err != nil {
 		return
 	}
@@ -276,12 +381,8 @@ func (t *tail) rest() {
 	})
 }
 
-// bytes are the last ones, behind a line that says how many came before.
-func (t *tail) bytes() []byte {
-	const room = 64 // for that line
-	if len(t.kept)+t.dropped <= wire.MaxTaskOutput {
-		return t.kept
-	}
-	t.trim(wire.MaxTaskOutput - room)
-	return append(fmt.Appendf(nil, "[%d bytes before this are not kept]\n", t.dropped), t.kept...)
+func (t *tail) text() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return wire.TaskTail(t.kept, t.dropped)
 }

@@ -30,6 +30,8 @@
 // is data.
 package wire
 
+import "fmt"
+
 // ConfigPath is where labinit finds its Config in the initramfs.
 const ConfigPath = "/sandlot/config.json"
 
@@ -261,9 +263,10 @@ type Authorize struct {
 
 // Task is a bash script that runs once. After the Response the host sends the
 // script as FrameStdin frames, an empty one at its end; the agent answers with
-// one TaskResult message when the task has ended. Asking again by the same
-// name follows the same run: at most one is ever started in a boot, whoever
-// asks, and it goes on without a host that listens.
+// a TaskResult message when the task has ended, and if asked to with others
+// before it. Asking again by the same name follows the same run: at most one is
+// ever started in a boot, whoever asks, and it goes on without a host that
+// listens and without the agent's process.
 type Task struct {
 	// Name has 1 to 64 letters, digits, underscores, hyphens.
 	Name string `json:"name"`
@@ -272,6 +275,9 @@ type Task struct {
 	// other one it is not run.
 	Boot           string `json:"boot"`
 	TimeoutSeconds int    `json:"timeoutSeconds"`
+	// Follow asks for a TaskResult that is Running now and then while the task
+	// writes. An agent that does not know it sends the last one only.
+	Follow bool `json:"follow,omitempty"`
 }
 
 // MaxScript bounds a task's script, MaxTaskOutput what is kept of its output:
@@ -294,6 +300,29 @@ type TaskResult struct {
 	DurationMs int64  `json:"durationMs,omitempty"`
 	Stdout     []byte `json:"stdout,omitempty"`
 	Stderr     []byte `json:"stderr,omitempty"`
+	// Running: the task goes on. Then Stdout and Stderr are no more than what
+	// is new, at most MaxTaskOutput each, and StdoutAt and StderrAt say how
+	// many bytes the task wrote before them: more than were sent if the host
+	// or the agent could not keep up.
+	Running  bool  `json:"running,omitempty"`
+	StdoutAt int64 `json:"stdoutAt,omitempty"`
+	StderrAt int64 `json:"stderrAt,omitempty"`
+}
+
+// TaskTail is the end of a stream as people read it, at most MaxTaskOutput:
+// behind a line that says how many bytes came before it, if any did.
+func TaskTail(kept []byte, dropped int64) []byte {
+	most := MaxTaskOutput
+	if dropped > 0 || len(kept) > most {
+		most -= 64 // for that line
+	}
+	if over := len(kept) - most; over > 0 {
+		kept, dropped = kept[over:], dropped+int64(over)
+	}
+	if dropped == 0 {
+		return kept
+	}
+	return append(fmt.Appendf(nil, "[%d bytes before this are not kept]\n", dropped), kept...)
 }
 
 // Restored tells a restored guest what changed while it was away.

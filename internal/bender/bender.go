@@ -82,8 +82,9 @@ type Agent interface {
 	// Shutdown asks for "poweroff" or "reboot".
 	Shutdown(ctx context.Context, kind string) error
 	// Task runs a script once, or follows the run that was begun; an error
-	// means that the call may be repeated.
-	Task(ctx context.Context, t wire.Task, script string) (wire.TaskResult, error)
+	// means that the call may be repeated. Now and then wrote gets the ends of
+	// what the task wrote so far, and how many bytes that were in all.
+	Task(ctx context.Context, t wire.Task, script string, wrote func(stdout, stderr []byte, total int64)) (wire.TaskResult, error)
 	// Announce writes a message to every terminal.
 	Announce(ctx context.Context, message string) error
 	Close() error

@@ -3,6 +3,8 @@ package bender
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,12 +82,15 @@ func (b *Bender) Tasks(ctx context.Context, id play.ID) ([]play.TaskStatus, erro
 	if err != nil {
 		return nil, err
 	}
-	tasks := w.status().Tasks
+	tasks, written := w.outputs()
 	for j := range tasks {
 		for _, s := range saved {
 			if s.Name == tasks[j].Name && s.State == tasks[j].State {
 				tasks[j] = s
 			}
+		}
+		if o, ok := written[j]; ok {
+			tasks[j].Stdout, tasks[j].Stderr = text(o.stdout), text(o.stderr)
 		}
 	}
 	return tasks, nil
@@ -138,6 +143,7 @@ func (w *worker) task(m *machine, i, j int) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		delete(w.followed, j)
+		delete(w.written, j)
 	}()
 	t := w.plan.Tasks[j]
 	m.mu.Lock()
@@ -151,7 +157,7 @@ func (w *worker) task(m *machine, i, j int) {
 		return // not recorded, so it must not run
 	}
 	w.hook(step.BeforeDo, t.Name)
-	result, err := w.follow(m, t, s)
+	result, err := w.follow(m, j, s)
 	if err != nil {
 		return // its machine is going, or labd is
 	}
@@ -167,13 +173,16 @@ func (w *worker) hook(p step.Point, task string) {
 
 // follow asks the agent for the task until it has answered, over channels that
 // get lost and agents that do not come back.
-func (w *worker) follow(m *machine, t plan.Task, s play.TaskStatus) (wire.TaskResult, error) {
+func (w *worker) follow(m *machine, j int, s play.TaskStatus) (wire.TaskResult, error) {
+	t := w.plan.Tasks[j]
 	timeout := time.Duration(t.TimeoutSeconds) * time.Second
 	ctx, cancel := context.WithTimeout(m.ctx, timeout+taskGrace)
 	defer cancel()
 	request := wire.Task{Name: t.Name, User: t.User, Boot: s.Boot, TimeoutSeconds: t.TimeoutSeconds}
 	for {
-		result, err := m.agent.Task(ctx, request, t.Run)
+		result, err := m.agent.Task(ctx, request, t.Run, func(stdout, stderr []byte, total int64) {
+			w.wrote(j, output{stdout, stderr}, total)
+		})
 		if err == nil {
 			return result, nil
 		}
@@ -191,6 +200,28 @@ func (w *worker) follow(m *machine, t plan.Task, s play.TaskStatus) (wire.TaskRe
 	}
 }
 
+// output is what a task that runs has written: the end of each stream.
+type output struct{ stdout, stderr []byte }
+
+// outputs are the tasks and, by their place, what those that run have written.
+func (w *worker) outputs() ([]play.TaskStatus, map[int]output) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.rec.Tasks), maps.Clone(w.written)
+}
+
+// wrote keeps what the task at j has written so far. In memory only: the agent
+// keeps it, too, and tells a later bender.
+func (w *worker) wrote(j int, o output, total int64) {
+	w.update(func(r *Record) bool {
+		if r.Tasks[j].State != play.TaskRunning {
+			return false
+		}
+		w.written[j], r.Tasks[j].Written = o, total
+		return true
+	})
+}
+
 // saveTask changes the task at j durably, if it is in the state that the
 // change starts from; it tries until it succeeds or ctx ends.
 func (w *worker) saveTask(ctx context.Context, j int, from play.TaskState, f func(s *play.TaskStatus)) {
@@ -202,6 +233,7 @@ func (w *worker) saveTask(ctx context.Context, j int, from play.TaskState, f fun
 			return struct{}{}, nil
 		}
 		f(&next)
+		next.Written = 0
 		if err := w.bender.opts.Records.Tasks(w.id()).Put(ctx, next); err != nil {
 			w.bender.opts.Log.Error("cannot save task", "play", w.id(), "task", next.Name, "error", err)
 			return struct{}{}, err

@@ -32,7 +32,7 @@ type guestTasks struct {
 }
 
 // Task is the fake of an agent that runs a task once in a boot.
-func (a *agent) Task(ctx context.Context, t wire.Task, script string) (wire.TaskResult, error) {
+func (a *agent) Task(ctx context.Context, t wire.Task, script string, wrote func(stdout, stderr []byte, total int64)) (wire.TaskResult, error) {
 	a.mu.Lock()
 	name, lost := a.name, a.lost
 	a.mu.Unlock()
@@ -47,6 +47,9 @@ func (a *agent) Task(ctx context.Context, t wire.Task, script string) (wire.Task
 	err := a.host.effect("task", func() error { end = a.host.guests.begin(name, t, script); return nil })
 	if err != nil {
 		return wire.TaskResult{}, err
+	}
+	if script == "hang" {
+		wrote([]byte("begun\n"), []byte{0xff}, 7)
 	}
 	select {
 	case <-end:
@@ -182,7 +185,12 @@ func TestTasksFollowTheirNeeds(t *testing.T) {
 	if !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("at first run %v", got)
 	}
-	reach(t, l, are(running, running, blocked, blocked))
+	reach(t, l, func(r bender.Record) bool {
+		return are(running, running, blocked, blocked)(r) && r.Tasks[0].Written == 7 && r.Tasks[2].Written == 0
+	})
+	if all, err := l.Tasks(t.Context(), id); err != nil || all[0].Stdout != "begun\n" || all[0].Stderr != "\uFFFD" || all[2].Stdout != "" {
+		t.Errorf("%v, while they run: %+v", err, all)
+	}
 	h.guests.finish("a")
 	reach(t, l, are(completed, running, completed, blocked))
 	h.guests.finish("b")
@@ -193,7 +201,7 @@ func TestTasksFollowTheirNeeds(t *testing.T) {
 		t.Error(diff)
 	}
 	all, err := l.Tasks(t.Context(), id)
-	if err != nil || all[2].Stdout != "out" || all[2].Stderr != "\uFFFDe" || all[2].StartedAt.IsZero() {
+	if err != nil || all[0].Stdout != "" || all[0].Written != 0 || all[2].Stdout != "out" || all[2].Stderr != "\uFFFDe" || all[2].StartedAt.IsZero() {
 		t.Errorf("%v, %+v", err, all)
 	}
 	// Neither a restart nor another labd runs them again.

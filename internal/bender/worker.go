@@ -34,6 +34,8 @@ type worker struct {
 	version  uint64 // of rec and what is shown of it
 	// followed are the tasks, by place in the plan, that a goroutine follows.
 	followed map[int]bool
+	// written are what the tasks that run have written, by place in the plan.
+	written map[int]output
 
 	wake chan struct{} // holds one value when there is something to do
 }
@@ -47,6 +49,7 @@ func newWorker(b *Bender, r Record) *worker {
 		renew:    make(map[string]bool),
 		watchers: make(map[chan struct{}]bool),
 		followed: make(map[int]bool),
+		written:  make(map[int]output),
 		wake:     make(chan struct{}, 1),
 	}
 }

@@ -35,7 +35,7 @@ func tasks(r bender.Record) api.Tasks {
 	out := make(api.Tasks, len(r.Tasks))
 	for j, s := range r.Tasks {
 		status, version := taskStatus(s.State)
-		out[s.Name] = api.PlayTask{Name: s.Name, Init: r.Plan.Tasks[j].Init, Status: status, Version: version}
+		out[s.Name] = api.PlayTask{Name: s.Name, Init: r.Plan.Tasks[j].Init, Status: status, Version: version, Output: s.Written}
 	}
 	return out
 }

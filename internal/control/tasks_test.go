@@ -58,6 +58,10 @@ func TestTasks(t *testing.T) {
 	if _, err := l.Tasks(t.Context(), api.Me{ID: "other"}, id, nil); kind(err) != api.NotFound {
 		t.Errorf("another user gets %v", err)
 	}
+	r.Tasks[1].State, r.Tasks[1].Written = play.TaskRunning, 8
+	if p, err := l.Get(t.Context(), admin, id); err != nil || p.Tasks["second"] != (api.PlayTask{Name: "second", Status: api.TaskRunning, Version: 3, Output: 8}) {
+		t.Errorf("while it runs: %v, %+v", err, p.Tasks)
+	}
 	delete(l.bender.plays, id)
 	if got, err := l.Tasks(t.Context(), admin, id, nil); err != nil || got == nil || len(got) != 0 {
 		t.Errorf("of a forgotten play: %v, %v", got, err)

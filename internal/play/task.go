@@ -31,6 +31,8 @@ type TaskStatus struct {
 	// Stdout and Stderr are the ends of what it wrote, at most 64 KiB each.
 	Stdout string `json:"stdout,omitempty"`
 	Stderr string `json:"stderr,omitempty"`
+	// Written counts the bytes that it wrote so far while it runs. Not kept.
+	Written int64 `json:"-"`
 }
 
 // Begun tells whether the task has run or runs.

@@ -118,10 +118,13 @@ func (a *Agent) Restored(ctx context.Context, r wire.Restored) error {
 }
 
 // Task runs a script in the machine once, or follows the run that an earlier
-// call began, and returns how it ended. A refusal by the agent is a result,
-// too; the error means that the channel was lost or ctx has ended, and the
-// call may be repeated.
-func (a *Agent) Task(ctx context.Context, t wire.Task, script string) (wire.TaskResult, error) {
+// call began, and returns how it ended. Meanwhile wrote, if it is not nil, gets
+// the ends of what the task wrote so far, at most wire.MaxTaskOutput each, and
+// the bytes of both streams until then, now and then. A refusal by the agent is
+// a result, too; the error means that the channel was lost or ctx has ended, and
+// the call may be repeated.
+func (a *Agent) Task(ctx context.Context, t wire.Task, script string, wrote func(stdout, stderr []byte, total int64)) (wire.TaskResult, error) {
+	t.Follow = wrote != nil
 	s, _, stop, err := a.request(ctx, wire.Request{Op: wire.OpTask, Task: &t})
 	var refusal *RemoteError
 	if errors.As(err, &refusal) {
@@ -133,8 +136,8 @@ func (a *Agent) Task(ctx context.Context, t wire.Task, script string) (wire.Task
 	defer drop(s)
 	defer stop()
 	(&frameWriter{w: s}).stdin(strings.NewReader(script))
-	var r wire.TaskResult
-	if err := wire.ReadMessage(s, &r); err != nil {
+	r, err := readTask(ctx, s, wrote)
+	if err != nil {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
