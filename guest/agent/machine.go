@@ -24,6 +24,9 @@ func (a *Agent) shutdown(how string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.WriteFile(a.Root+leavingFile, nil, 0o600); err != nil {
+		a.Log("tasks will not know of the shutdown: %v", err)
+	}
 	a.events.post(wire.Event{Kind: wire.EventLeave, Detail: how})
 	if sig == 0 {
 		p, err := a.start("/sbin/"+how, []string{how}, &os.ProcAttr{Dir: "/", Env: []string{"PATH=" + rootPath}, Sys: &syscall.SysProcAttr{Setsid: true}})

@@ -237,10 +237,17 @@ func (a *Agent) observeLeave(ctx context.Context) {
 	}
 }
 
+// leavingFile is there when an agent was told to shut the machine down: tasks
+// run in another process, which must know.
+const leavingFile = wire.GuestDir + "/leaving"
+
 // leaving tells whether the machine is shutting down.
 func (a *Agent) leaving() bool {
+	if _, err := os.Stat(a.Root + leavingFile); err == nil {
+		return true
+	}
 	cmdline, _ := os.ReadFile(a.Root + "/proc/1/cmdline")
-	return shutdownVerb(cmdline) != "" || a.events.has(wire.EventLeave)
+	return shutdownVerb(cmdline) != ""
 }
 
 func shutdownVerb(cmdline []byte) string {
