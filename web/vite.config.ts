@@ -36,6 +36,8 @@ export default defineConfig({
     reportCompressedSize: false,
     chunkSizeWarningLimit: 700,
     rollupOptions: {
+      // The page, and the page of a terminal that is shared.
+      input: ["index.html", "shell.html"],
       output: {
         manualChunks(id) {
           if (!id.includes("node_modules")) return undefined;

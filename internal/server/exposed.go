@@ -183,12 +183,21 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, x exposure) {
 		s.refuseVisitor(w, r, err)
 		return
 	}
-	c := &http.Cookie{Name: gateway.PortCookie, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
-	if scheme, _ := s.outside(r); scheme == "https" {
+	c := http.Cookie{Name: gateway.PortCookie, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	scheme, _ := s.outside(r)
+	// Every name below localhost is a site of its own, so in a frame of the UI
+	// the plain cookie is not sent; but browsers take secure ones there without
+	// TLS. Those that do not still have the plain one, for windows.
+	domain, _ := s.domain()
+	local := strings.HasSuffix("."+domain, ".localhost")
+	if scheme != "https" {
+		http.SetCookie(w, &c)
+	}
+	if scheme == "https" || local {
 		// So that the page may stand in a frame of the UI, and of no other site.
 		c.Secure, c.SameSite, c.Partitioned = true, http.SameSiteNoneMode, true
+		http.SetCookie(w, &c)
 	}
-	http.SetCookie(w, c)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	http.Redirect(w, r, s.front(r, x.id)+localPath(r.URL.Query().Get("to")), http.StatusSeeOther)

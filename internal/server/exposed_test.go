@@ -314,12 +314,17 @@ func TestPrivatePort(t *testing.T) {
 	res, _ = visit(t, l, "GET", toAPI, nil, basic)
 	back = res.Header.Get("Location")
 	res, _ = visit(t, l, "GET", back, nil)
-	if res.StatusCode != 303 || res.Header.Get("Location") != p.URL+"/deep?x=1" || len(res.Cookies()) != 1 {
+	if res.StatusCode != 303 || res.Header.Get("Location") != p.URL+"/deep?x=1" || len(res.Cookies()) != 2 {
 		t.Fatalf("%s to %q with %v", res.Status, res.Header.Get("Location"), res.Cookies())
 	}
 	cookie := res.Cookies()[0]
 	if !cookie.HttpOnly || cookie.Domain != "" || cookie.SameSite != http.SameSiteLaxMode {
 		t.Errorf("cookie %+v", cookie)
+	}
+	// Frames below localhost need one that is sent to another site.
+	if framed := res.Cookies()[1]; framed.Name != cookie.Name || framed.Value != cookie.Value || !framed.HttpOnly || framed.Domain != "" ||
+		!framed.Secure || framed.SameSite != http.SameSiteNoneMode || !framed.Partitioned {
+		t.Errorf("cookie of frames %+v", framed)
 	}
 	if res, _ := visit(t, l, "GET", back, nil); res.StatusCode != 401 {
 		t.Errorf("the code's second use: %s", res.Status)

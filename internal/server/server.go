@@ -225,9 +225,6 @@ type Options struct {
 	// Domain is where exposed things live, as <id>.Domain; it may have a port,
 	// else they have that of the API. Default: localhost.
 	Domain string
-	// ShellPage serves the pages of exposed shells, on their own host names, to
-	// whoever may see them; it finds the rest below /.sandlot/. May be nil.
-	ShellPage http.Handler
 	// Log gets a line for each request, and labd's own faults; nil means
 	// slog.Default(). LogHandler makes it name requests.
 	Log *slog.Logger

@@ -36,12 +36,23 @@ func (s *Server) serveShell(w http.ResponseWriter, r *http.Request, shell api.Sh
 		return s.openShell(w, r, shell)
 	case strings.HasPrefix(r.URL.Path, "/.sandlot/"):
 		return api.Errorf(api.NotFound, "there is no %s %s of an exposed shell", r.Method, r.URL.Path)
-	case s.ShellPage == nil:
+	case !s.Page.HasShell():
 		return api.Errorf(api.Unsupported, "this labd has no page for shells: the owner of the play uses labctl terminal")
+	case s.Page.ServeFile(w, r, strings.TrimPrefix(r.URL.Path, "/")):
+		return nil
+	case strings.HasPrefix(r.URL.Path, "/assets/"):
+		return api.Errorf(api.NotFound, "there is no such file of the page: load the page again")
 	}
-	s.ShellPage.ServeHTTP(w, r)
+	w.Header().Set("Content-Security-Policy", shellPolicy)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	s.Page.ServeShell(w, r)
 	return nil
 }
+
+// shellPolicy is that of the page (viewPolicy) without frames: nothing is shown
+// in the shell's page, and it is shown in no other.
+const shellPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' data:; " +
+	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 
 func (s *Server) openShell(w http.ResponseWriter, r *http.Request, shell api.Shell) error {
 	if err := sameOrigin(r); err != nil {

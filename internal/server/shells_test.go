@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/coder/websocket"
 
@@ -144,11 +145,9 @@ func TestPublicShell(t *testing.T) {
 // A private shell is for its owner's browsers, until they sign out there.
 func TestPrivateShell(t *testing.T) {
 	var lab *servertest.Lab
-	pages := 0
 	site := newSite(t, func(o *server.Options) {
 		lab = o.Plays.(*servertest.Lab)
-		o.ShellPage = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pages++; fmt.Fprint(w, "a page") })
-	})
+	}, withPage(t, fstest.MapFS{"shell.html": somePage["shell.html"], "assets/a-1.js": somePage["assets/a-1.js"]}))
 	site.add(t, "ann")
 	id := lab.Add("", "m1")
 	lab.Ready(id)
@@ -157,13 +156,10 @@ func TestPrivateShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := "http://" + shell.ID + ".localhost:" + fmt.Sprint(portOf(t, site.URL))
-	for _, path := range []string{"/", "/.sandlot/shell"} {
-		if res, _ := visit(t, lab, "GET", site.URL+path, nil, "Host: "+strings.TrimPrefix(at, "http://")); res.StatusCode != 401 {
-			t.Errorf("a stranger at %s: %s", path, res.Status)
+	for _, path := range []string{"/", "/assets/a-1.js", "/.sandlot/shell"} {
+		if res, got := visit(t, lab, "GET", site.URL+path, nil, "Host: "+strings.TrimPrefix(at, "http://")); res.StatusCode != 401 {
+			t.Errorf("a stranger at %s: %s %s", path, res.Status, got)
 		}
-	}
-	if pages != 0 {
-		t.Error("a stranger got the page")
 	}
 
 	b := site.browser(t)
@@ -176,7 +172,7 @@ func TestPrivateShell(t *testing.T) {
 		t.Fatalf("a browser that is not signed in is at %s: %s", path, got)
 	}
 	b.signIn("ann")
-	if status, _, got := b.do("GET", at+"/x?y=1", nil); status != 200 || got != "a page" {
+	if status, _, got := b.do("GET", at+"/x?y=1", nil); status != 200 || !strings.Contains(got, "the shell") {
 		t.Fatalf("%d %s", status, got)
 	}
 	if status, _, got := b.do("GET", at+"/.sandlot/shell", nil); status != 200 || !strings.Contains(got, `"private"`) {
@@ -196,5 +192,44 @@ func TestPrivateShell(t *testing.T) {
 	// What the browser still has is worth nothing now.
 	if res, _ := visit(t, lab, "GET", site.URL+"/.sandlot/shell", nil, "Host: "+u.Host, "Cookie: "+cookie); res.StatusCode != 401 {
 		t.Errorf("after signing out: %s", res.Status)
+	}
+}
+
+// The page of a shell is served at its own host name alone, with its files.
+func TestPageOfAShell(t *testing.T) {
+	var lab *servertest.Lab
+	site := newSite(t, func(o *server.Options) { lab = o.Plays.(*servertest.Lab) }, withPage(t, somePage))
+	id := lab.Add("", "m1")
+	lab.Ready(id)
+	shell, err := lab.ExposeShell(t.Context(), api.Me{}, id, api.Shell{Access: api.AccessPublic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := fmt.Sprintf("Host: %s.localhost:%d", shell.ID, portOf(t, site.URL))
+	for _, c := range []struct {
+		path, body string
+		status     int
+	}{
+		{"/", "the shell", 200},
+		{"/whatever", "the shell", 200},
+		{"/plays", "the shell", 200},
+		{"/shell.html", "the shell", 200},
+		{"/index.html", "the shell", 200},
+		{"/assets/a-1.js", "script", 200},
+		{"/assets/old-2.js", "load the page again", 404},
+		{"/.sandlot/x", "there is no GET /.sandlot/x", 404},
+	} {
+		res, got := visit(t, lab, "GET", site.URL+c.path, nil, at)
+		if res.StatusCode != c.status || !strings.Contains(got, c.body) {
+			t.Errorf("%s: %s %s", c.path, res.Status, got)
+		}
+		policy := res.Header.Get("Content-Security-Policy")
+		if c.body == "the shell" && (!strings.HasPrefix(policy, "default-src 'none'; script-src 'self'; ") || !strings.Contains(policy, "frame-ancestors 'none'") || strings.Contains(policy, "frame-src")) {
+			t.Errorf("%s: policy %q", c.path, policy)
+		}
+	}
+	// At the API's name it is nothing.
+	if res := site.call(t, "GET", "/shell.html", "", ""); res.StatusCode != 404 {
+		t.Errorf("at the API's name: %s", res.Status)
 	}
 }

@@ -21,6 +21,7 @@ func withPage(t *testing.T, files fstest.MapFS) func(o *server.Options) {
 
 var somePage = fstest.MapFS{
 	"index.html":    {Data: []byte("<html>the index</html>")},
+	"shell.html":    {Data: []byte("<html>the shell</html>")},
 	"assets/a-1.js": {Data: []byte("script")},
 	"favicon.svg":   {Data: []byte("<svg/>")},
 }

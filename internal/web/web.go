@@ -24,7 +24,11 @@ import (
 //go:embed all:dist
 var built embed.FS
 
-const index = "index.html"
+// Views are what browsers open; each looks at its address by itself.
+const (
+	index = "index.html"
+	shell = "shell.html" // of an exposed shell, on its own host name
+)
 
 // Built is the page that this program was built with; empty if it was built
 // without one.
@@ -90,10 +94,13 @@ var types = map[string]string{
 // Ready tells whether there is a page at all.
 func (p *Page) Ready() bool { _, ok := p.files[index]; return ok }
 
+// HasShell tells whether there is a page for exposed shells.
+func (p *Page) HasShell() bool { _, ok := p.files[shell]; return ok }
+
 // ServeFile answers with a file by its path, and tells whether there is one.
 func (p *Page) ServeFile(w http.ResponseWriter, r *http.Request, name string) bool {
 	f, ok := p.files[name]
-	if !ok || name == index {
+	if !ok || name == index || name == shell { // those have a policy
 		return false
 	}
 	if strings.HasPrefix(name, "assets/") {
@@ -107,8 +114,17 @@ func (p *Page) ServeFile(w http.ResponseWriter, r *http.Request, name string) bo
 
 // ServeIndex answers with the page itself, which looks at its address.
 func (p *Page) ServeIndex(w http.ResponseWriter, r *http.Request, status int) {
+	p.serveView(w, r, index, status)
+}
+
+// ServeShell answers with the page of an exposed shell.
+func (p *Page) ServeShell(w http.ResponseWriter, r *http.Request) {
+	p.serveView(w, r, shell, http.StatusOK)
+}
+
+func (p *Page) serveView(w http.ResponseWriter, r *http.Request, view string, status int) {
 	w.Header().Set("Cache-Control", "no-cache")
-	f, ok := p.files[index]
+	f, ok := p.files[view]
 	if !ok {
 		f, status = file{contentType: types[".html"], plain: []byte(missing)}, http.StatusNotImplemented
 	}

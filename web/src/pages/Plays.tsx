@@ -54,10 +54,11 @@ function Row({ play: p }: { play: Play }) {
   const name = p.title || p.playground.title || p.playground.name;
   const kept = phase === "stopped" || phase === "ready" || phase === "tasks" || phase === "task-failed";
   const over = phase === "destroyed";
+  const Heading = over ? "h3" : "h2"; // below "Ended today", or the page's own
   return (
     <li className={`${ui["card"]} ${css["row"]}`}>
       <div className={css["what"]}>
-        <h3>{over ? name : <Link href={`/plays/${p.id}`}>{name}</Link>}</h3>
+        <Heading>{over ? name : <Link href={`/plays/${p.id}`}>{name}</Link>}</Heading>
         <p className={ui["hint"]}>
           {p.playground.name} · {(p.machines ?? []).map((m) => m.name).join(", ")} · since <time dateTime={p.createdAt}>{new Date(p.createdAt).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}</time>
         </p>
