@@ -57,6 +57,49 @@ type Preferences struct {
 	Region string `json:"region"`
 }
 
+// Account is a user as they see themselves, and as administrators see them.
+// Addition.
+type Account struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Role string `json:"role"`
+	// Plan is the one that holds, GivenPlan the one that an administrator gave;
+	// "" is the default one. Plan and Use are for administrators alone.
+	Plan      string   `json:"plan,omitempty"`
+	GivenPlan string   `json:"givenPlan,omitempty"`
+	Use       *PlanUse `json:"use,omitempty"`
+	Disabled  bool     `json:"disabled"`
+	// Password tells whether one opens the account, Provider whether an OpenID
+	// Connect provider does.
+	Password  bool   `json:"password"`
+	Provider  bool   `json:"provider"`
+	CreatedAt string `json:"createdAt"`
+}
+
+// AccountSession is one browser or client that a user is signed in with.
+// Addition.
+type AccountSession struct {
+	ID        string `json:"id"`
+	Kind      string `json:"kind"` // browser or cli
+	About     string `json:"about"`
+	CreatedAt string `json:"createdAt"`
+	// ExpiresAt is "" for a session that does not end by itself.
+	ExpiresAt string `json:"expiresAt,omitempty"`
+	// Current is the session that asks.
+	Current bool `json:"current"`
+}
+
+// EndedSessions tells how many sessions ended. Addition.
+type EndedSessions struct {
+	Ended int `json:"ended"`
+}
+
+// ChangePassword asks for a new password. Addition.
+type ChangePassword struct {
+	Old string `json:"old" jsonschema:"required"`
+	New string `json:"new" jsonschema:"required"`
+}
+
 // AuditEntry is one line of who did what. Addition.
 type AuditEntry struct {
 	At       string `json:"at"`

@@ -162,6 +162,8 @@ func (f things) body(method, path string) string {
 			}
 			return fmt.Sprintf(`{"playground":%q,"safetyDisclaimerConsent":true}`, name)
 		}
+	case "/api/account/password":
+		return fmt.Sprintf(`{"old":%q,"new":%[1]q}`, password) // changes nothing
 	case "/api/plays/{id}/actions":
 		return `{"action":"stop"}`
 	case "/api/plays/{id}/playgrounds":

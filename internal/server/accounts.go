@@ -54,6 +54,52 @@ func endSession(s *Server, c *call) (any, error) {
 
 func me(_ *Server, c *call) (any, error) { return c.user, nil }
 
+func showAccount(s *Server, c *call) (any, error) {
+	a, err := s.accounts()
+	if err != nil {
+		return nil, err
+	}
+	return a.Account(c.Context(), c.user)
+}
+
+func changePassword(s *Server, c *call) (any, error) {
+	a, err := s.accounts()
+	if err != nil {
+		return nil, err
+	}
+	req, err := decode[api.ChangePassword](c)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := a.ChangePassword(c.Context(), c.user, req, c.session, s.origin(c.Request))
+	return s.endVisits(c, ended), err
+}
+
+func listSessions(s *Server, c *call) (any, error) {
+	a, err := s.accounts()
+	if err != nil {
+		return nil, err
+	}
+	return orEmpty(a.Sessions(c.Context(), c.user, c.session))
+}
+
+func endOtherSessions(s *Server, c *call) (any, error) {
+	a, err := s.accounts()
+	if err != nil {
+		return nil, err
+	}
+	ended, err := a.EndOtherSessions(c.Context(), c.user, c.session)
+	return s.endVisits(c, ended), err
+}
+
+// endVisits ends what sessions of the user were let into.
+func (s *Server) endVisits(c *call, sessions []string) api.EndedSessions {
+	for _, id := range sessions {
+		s.Visitors.EndVisits(loginOf(c.user, id))
+	}
+	return api.EndedSessions{Ended: len(sessions)}
+}
+
 func signinURL(s *Server, c *call) (any, error) {
 	a, err := s.accounts()
 	if err != nil {

@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net"
 	"net/http"
 	"net/netip"
@@ -32,6 +30,7 @@ type Accounts interface {
 	Logins
 	Entrances
 	Tokens
+	Own
 	Audit
 }
 
@@ -76,6 +75,18 @@ type Tokens interface {
 	SetPreferences(ctx context.Context, user api.Me, p api.Preferences) (api.Me, error)
 }
 
+// Own is what users see and change of their own accounts.
+type Own interface {
+	Account(ctx context.Context, user api.Me) (api.Account, error)
+	// ChangePassword ends all sessions but the one to keep, and says which.
+	ChangePassword(ctx context.Context, user api.Me, req api.ChangePassword, keep string, from api.Origin) (ended []string, err error)
+	Sessions(ctx context.Context, user api.Me, current string) ([]api.AccountSession, error)
+	// EndOtherSessions ends all but the one to keep, and says which.
+	EndOtherSessions(ctx context.Context, user api.Me, keep string) (ended []string, err error)
+	// SessionOf names the session of a cookie.
+	SessionOf(cookie string) string
+}
+
 // Audit keeps who did what.
 type Audit interface {
 	Record(ctx context.Context, e api.AuditEntry) error
@@ -91,21 +102,17 @@ type caller struct {
 	scopes []string
 	// cookie of a browser.
 	cookie string
-	// session of a client.
+	// session of a client or of a browser.
 	session string
 }
 
 // login names what somebody is signed in by, to end what they were given with
 // it; "" for what does not end.
 func (c caller) login() string {
-	switch {
-	case c.cookie != "":
-		sum := sha256.Sum256([]byte(c.cookie))
-		return "browser " + hex.EncodeToString(sum[:])
-	case c.session != "":
-		return loginOf(c.user, c.session)
+	if c.session == "" {
+		return ""
 	}
-	return ""
+	return loginOf(c.user, c.session)
 }
 
 func loginOf(user api.Me, session string) string { return "session " + user.ID + " " + session }
@@ -147,7 +154,7 @@ func (s *Server) identify(r *http.Request) (caller, error) {
 		}
 		user, err := s.Accounts.ByCookie(ctx, cookie.Value)
 		if err == nil || !s.SingleUser {
-			return caller{user: user, via: "browser", cookie: cookie.Value}, err
+			return caller{user: user, via: "browser", cookie: cookie.Value, session: s.Accounts.SessionOf(cookie.Value)}, err
 		}
 	}
 	if s.SingleUser {

@@ -130,6 +130,22 @@ func (s *Store) AddIdentity(ctx context.Context, issuer, subject, user string) e
 	return s.exec(ctx, "save identity", `INSERT INTO identities (issuer, subject, user_id) VALUES (?, ?, ?)`, issuer, subject, user)
 }
 
+// WithIdentity has the ids of users whom a provider knows.
+func (s *Store) WithIdentity(ctx context.Context) (map[string]bool, error) {
+	scan := func(rows *sql.Rows, id *string) error { return rows.Scan(id) }
+	ids, err := collect(ctx, s.read, "list identities", scan, `SELECT DISTINCT user_id FROM identities`)
+	known := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		known[id] = true
+	}
+	return known, err
+}
+
+// SetRole makes a user an administrator, or one no more.
+func (s *Store) SetRole(ctx context.Context, id, role string) error {
+	return s.exec(ctx, "change user", `UPDATE users SET role = ? WHERE id = ?`, role, id)
+}
+
 // Users returns all users by name.
 func (s *Store) Users(ctx context.Context) ([]User, error) {
 	return collect(ctx, s.read, "list users", scanUser, `SELECT `+userColumns+` FROM users ORDER BY name`)
@@ -192,6 +208,14 @@ func scanSession(rows *sql.Rows, c *Session) error {
 // DeleteSession forgets the session; one that is gone is no error.
 func (s *Store) DeleteSession(ctx context.Context, id string) error {
 	return s.exec(ctx, "delete session", `DELETE FROM sessions WHERE id = ?`, id)
+}
+
+// DeleteSessions ends a user's sessions but one and those that do not end by
+// themselves; it returns their ids.
+func (s *Store) DeleteSessions(ctx context.Context, user, keep string) (ended []string, err error) {
+	scan := func(rows *sql.Rows, id *string) error { return rows.Scan(id) }
+	return collect(ctx, s.db, "delete sessions", scan,
+		`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND expires_at <> '' RETURNING id`, user, keep)
 }
 
 // formatEnd is formatTime with "" for no end.

@@ -4,9 +4,9 @@ import { Copy, ExternalLink, ScanSearch, Trash2 } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { type Play, api, got } from "../api/client";
 import { Badge, Button, Dialog, Failure, IconButton, SelectField, TextField } from "../ui";
+import { copy } from "../ui/copy";
 import { toast, toastError } from "../ui/toast";
 import { type Port, openPort } from "./PortTab";
-import { copy } from "./Screen";
 import css from "./play.module.css";
 import { machinesOf } from "./tabs";
 

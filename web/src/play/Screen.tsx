@@ -8,7 +8,7 @@ import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 import { useEffect, useRef, useState } from "react";
 import { Button, Spinner } from "../ui";
-import { toast } from "../ui/toast";
+import { copy } from "../ui/copy";
 import { useShownTheme } from "../ui/theme";
 import { SearchBar } from "./SearchBar";
 import { type LinkState, type Size, TerminalLink, refusal } from "./link";
@@ -149,21 +149,4 @@ function keys(e: KeyboardEvent, t: Terminal, find: () => void): boolean {
       return false; // the browser pastes by itself
   }
   return true;
-}
-
-/** Copies text, also where the page came by plain HTTP. */
-export async function copy(text: string, told?: string) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const area = document.createElement("textarea");
-    area.value = text;
-    area.style.position = "fixed";
-    area.style.opacity = "0";
-    (document.activeElement?.closest('[role="dialog"]') ?? document.body).append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
-  if (told) toast(told);
 }

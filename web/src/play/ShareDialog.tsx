@@ -4,8 +4,8 @@ import { Copy, ExternalLink, Trash2 } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { type Play, type Schemas, api, got } from "../api/client";
 import { Badge, Button, Dialog, Failure, IconButton, Notice, SelectField } from "../ui";
+import { copy } from "../ui/copy";
 import { toast, toastError } from "../ui/toast";
-import { copy } from "./Screen";
 import css from "./play.module.css";
 import { machinesOf } from "./tabs";
 

@@ -2,7 +2,7 @@
 import { Copy } from "lucide-react";
 import type { Play } from "../api/client";
 import { Dialog, IconButton } from "../ui";
-import { copy } from "./Screen";
+import { copy } from "../ui/copy";
 import css from "./play.module.css";
 import { machinesOf } from "./tabs";
 
