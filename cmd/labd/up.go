@@ -101,6 +101,11 @@ without it, and the next labd takes them over.`,
 				return err
 			}
 			s.layout, s.hook = *l, crashAt(crash)
+			config := ""
+			if f := cmd.Flag("config"); f != nil {
+				config = f.Value.String()
+			}
+			s.report = reporter(cmd.Flags(), config, os.Getenv)
 			return up(cmd.Context(), s)
 		},
 	}
@@ -265,6 +270,7 @@ func up(ctx context.Context, s settings) error {
 	}
 	close(d.recovered)
 	go d.housekeep(ctx)
+	go d.sample(ctx)
 	go s.fetch(ctx, config)
 	go d.watchClocks(ctx)
 	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "tls", "https on the same port: labd ca", "data", s.layout.Root)

@@ -20,8 +20,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandlot/api"
 	"sandlot/guest/initramfs"
 	"sandlot/internal/account"
+	"sandlot/internal/admin"
 	"sandlot/internal/bender"
 	"sandlot/internal/control"
 	"sandlot/internal/gateway"
@@ -70,6 +72,8 @@ type settings struct {
 	labinit      string
 	hook         func(step.Point, string)
 	log          *slog.Logger
+	// report tells these settings to administrators.
+	report func() (api.SettingsReport, error)
 }
 
 // daemon is everything of a running labd.
@@ -85,6 +89,7 @@ type daemon struct {
 	control  *control.Control
 	accounts *account.Accounts
 	gateway  *gateway.Gateway
+	admin    *admin.Admin
 	server   *server.Server
 	// recovered is closed when bender has taken over what runs.
 	recovered chan struct{}
@@ -159,6 +164,7 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 	if err != nil {
 		return d, err
 	}
+	d.admin = d.administration(ctx, verdict.KVM)
 	d.gateway = gateway.New(machines{d.bender, d.networks})
 	provider, err := s.provider()
 	if err != nil {
@@ -169,8 +175,8 @@ func assemble(ctx context.Context, s settings) (d *daemon, err error) {
 		return d, err
 	}
 	d.server = server.New(server.Options{
-		Page:     page,
-		Accounts: d.accounts, Provider: provider, SingleUser: s.singleUser, TrustedProxies: s.trustedProxies(),
+		Page:           page,
+		Administration: d.admin, Accounts: d.accounts, Provider: provider, SingleUser: s.singleUser, TrustedProxies: s.trustedProxies(),
 		Auth: d.accounts, Playgrounds: d.control, Plays: d.control, Lifecycle: d.control,
 		Settings: d.control, Budgets: d.control, Saver: d.control, Machines: d.control, Gateway: d.gateway, References: references{d.control, d},
 		PublicURL: s.public, Domain: s.domain, Log: s.log, Registry: figures, Recovered: d.recovered,
@@ -196,6 +202,9 @@ func (d *daemon) poolMounted(context.Context) error {
 func (d *daemon) close() {
 	if d.gateway != nil {
 		d.gateway.Close()
+	}
+	if d.admin != nil {
+		d.admin.Wait()
 	}
 	if d.bender != nil {
 		d.bender.Wait()

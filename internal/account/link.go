@@ -21,6 +21,9 @@ var linkLife = map[string]time.Duration{
 	LinkFirst: 24 * time.Hour, LinkInvite: 7 * 24 * time.Hour, LinkPassword: 24 * time.Hour, LinkSignin: 5 * time.Minute,
 }
 
+// LifeOf tells how long a kind of links is good.
+func LifeOf(kind string) time.Duration { return linkLife[kind] }
+
 func (a *Accounts) link(ctx context.Context, l store.Link, replace bool) (token string, err error) {
 	if token, err = a.secret(); err != nil {
 		return "", err

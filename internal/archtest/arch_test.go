@@ -163,7 +163,8 @@ var rules = []rule{
 	{"internal/session", own("internal/host/", "internal/vm", "internal/bender", "internal/control"), "a session needs a byte channel, not a machine"},
 	{"internal/bender", own("internal/host/image", "internal/host/volume", "internal/host/kernel", "internal/host/netns", "internal/host/dns", "internal/vm/qemu", "internal/control", "internal/server", "internal/store"), "bender declares the interfaces it needs; cmd/labd fills them"},
 	{"internal/account", own("internal/control", "internal/bender", "internal/server", "internal/host/"), "people are known without plays: labd user works beside a running labd"},
-	{"internal/server", own("internal/bender", "internal/store", "internal/control", "internal/account", "internal/host/", "internal/vm", "internal/session", "internal/manifest", "internal/plan"), "the server holds no logic"},
+	{"internal/admin", own("internal/server", "internal/host/image", "internal/host/volume", "internal/host/kernel", "internal/host/gauge", "internal/vm/qemu"), "what it asks of the host comes in through its options"},
+	{"internal/server", own("internal/admin", "internal/bender", "internal/store", "internal/control", "internal/account", "internal/host/", "internal/vm", "internal/session", "internal/manifest", "internal/plan"), "the server holds no logic"},
 	{"internal/cli", own("internal/bender", "internal/store", "internal/control", "internal/host/", "internal/vm", "internal/session", "internal/server", "internal/gateway"), "labctl reaches labd through client only"},
 	{"client", own("internal/"), "the client is usable from outside"},
 	{"guest/", own("internal/"), "nothing of the host belongs into a machine"},
@@ -205,11 +206,11 @@ func TestArrowsPointOneWay(t *testing.T) {
 // there.
 func TestOnlyLabdNamesAdapters(t *testing.T) {
 	adapters := own("internal/host/image", "internal/host/volume", "internal/host/kernel", "internal/host/netns",
-		"internal/host/dns", "internal/host/doctor", "internal/vm/qemu", "internal/store")
+		"internal/host/dns", "internal/host/doctor", "internal/host/gauge", "internal/vm/qemu", "internal/store")
 	for folder, p := range load(t) {
 		for imported := range p.imports {
 			if adapters(folder, imported) && folder != "cmd/labd" && folder != strings.TrimPrefix(imported, module+"/") &&
-				folder != "internal/control" && folder != "internal/account" && folder != "tools/bench" && !strings.HasPrefix(folder, "test/") {
+				folder != "internal/control" && folder != "internal/account" && folder != "internal/admin" && folder != "tools/bench" && !strings.HasPrefix(folder, "test/") {
 				t.Errorf("%s imports %s: only cmd/labd joins adapters", folder, imported)
 			}
 		}

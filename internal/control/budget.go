@@ -155,15 +155,21 @@ func (c *Control) UserPlan(ctx context.Context, user api.Me) (api.UserPlan, erro
 	if err != nil {
 		return api.UserPlan{}, err
 	}
-	return api.UserPlan{
-		Name: a.plan,
-		Limits: api.PlanLimits{
-			MachineCPUs: a.MachineCPUs, MachineMemory: size(int64(a.MachineMemoryMiB) << 20), PlayCPUs: a.PlayCPUs, PlayMemory: size(int64(a.PlayMemoryMiB) << 20),
-			Plays: a.Plays, StoredPlays: a.StoredPlays, PlayTime: duration(a.firstTime()), LongestPlayTime: duration(a.LongestPlayTime),
-			PoolSpace: size(a.PoolBytes), Playgrounds: a.Playgrounds,
-		},
-		Use: api.PlanUse{Plays: use.Plays, StoredPlays: use.StoredPlays, PoolSpace: manifest.FormatSize(use.PoolBytes), Playgrounds: use.Playgrounds},
-	}, nil
+	return api.UserPlan{Name: a.plan, Limits: a.Wire(), Use: *WireUse(use)}, nil
+}
+
+// Wire is the budget as the API shows it.
+func (b Budget) Wire() api.PlanLimits {
+	return api.PlanLimits{
+		MachineCPUs: b.MachineCPUs, MachineMemory: size(int64(b.MachineMemoryMiB) << 20), PlayCPUs: b.PlayCPUs, PlayMemory: size(int64(b.PlayMemoryMiB) << 20),
+		Plays: b.Plays, StoredPlays: b.StoredPlays, PlayTime: duration(b.firstTime()), LongestPlayTime: duration(b.LongestPlayTime),
+		PoolSpace: size(b.PoolBytes), Playgrounds: b.Playgrounds,
+	}
+}
+
+// WireUse is what a user has as the API shows it.
+func WireUse(u store.Usage) *api.PlanUse {
+	return &api.PlanUse{Plays: u.Plays, StoredPlays: u.StoredPlays, PoolSpace: manifest.FormatSize(u.PoolBytes), Playgrounds: u.Playgrounds}
 }
 
 // size and duration show limits, "" for none.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sandlot/api"
+	"sandlot/internal/admin"
 	"sandlot/internal/bender"
 	"sandlot/internal/control"
 	"sandlot/internal/manifest"
@@ -77,6 +78,7 @@ type things struct {
 	t       testing.TB
 	site    *site
 	control *control.Control
+	admin   *admin.Admin
 	ann     api.Me
 }
 
@@ -113,6 +115,12 @@ func (f things) fill(path string) string {
 			value = s.ID
 		case "{index}":
 			value, err = "0", f.control.AddPortForward(ctx, f.ann, id, api.PortForward{Kind: "local", Machine: "m", LocalPort: 1, RemotePort: 2})
+		case "{user}":
+			value = "bob"
+		case "{job}":
+			var j api.Job
+			j, err = f.admin.StartJob(ctx, f.ann, api.CreateJob{Kind: api.JobBuild, Name: "x"})
+			value = j.ID
 		case "{code}":
 			_, value, err = f.site.people.NewSession(ctx, api.Origin{})
 		case "{token}", "{tunnel}":
@@ -166,6 +174,8 @@ func (f things) body(method, path string) string {
 		return fmt.Sprintf(`{"old":%q,"new":%[1]q}`, password) // changes nothing
 	case "/api/plays/{id}/actions":
 		return `{"action":"stop"}`
+	case "/api/admin/jobs":
+		return `{"kind":"build","name":"x"}`
 	case "/api/plays/{id}/playgrounds":
 		return `{"name":"saved"}`
 	case "/api/plays/{id}/ports":
@@ -203,6 +213,8 @@ func newHouse(t testing.TB, changes ...func(*server.Options)) things {
 		f.control = c
 		o.Playgrounds, o.Plays, o.Lifecycle, o.Settings, o.Machines, o.Budgets, o.Saver = c, c, c, c, c, c, c
 		o.Ports, o.Shells, o.Forwards = c, c, c
+		f.admin = newAdmin(t, o)
+		o.Administration = f.admin
 		o.Visitors = o.Gateway.(server.Visitors)
 		o.Gateway, o.Scanner = way{o.Gateway}, way{}
 	}

@@ -256,6 +256,12 @@ func (p *prober) probe(seed uint64, noise []byte) error {
 	r := rand.New(rand.NewPCG(seed, 1))
 	route := p.routes[seed%uint64(len(p.routes))] // each comes up
 	caller := pick(r, p.names)
+	switch {
+	case strings.HasPrefix(route.Path, "/api/admin/") && r.IntN(2) == 0:
+		caller = "root"
+	case route.Path == "/api/account/sessions" && route.Method == http.MethodDelete:
+		caller = "bob" // who has one: the others' go on
+	}
 	path, in := p.path(r, route), p.body(r, route, noise)
 	req, err := http.NewRequestWithContext(p.t.Context(), route.Method, p.site.URL+path, bytes.NewReader(in))
 	if err != nil {

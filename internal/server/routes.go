@@ -58,7 +58,8 @@ func (a access) signedIn() bool {
 
 // scope is what an access token must have for a route; "" is none.
 func (rt route) scope() string {
-	if !rt.access.signedIn() && rt.access != visitor || rt.access == personal || rt.access == operator {
+	if !rt.access.signedIn() && rt.access != visitor || rt.access == personal || rt.access == operator ||
+		rt.access == administrator && rt.method != http.MethodGet { // a token must not make users, or root's work
 		return ""
 	}
 	area := "account"
@@ -159,6 +160,27 @@ var routes = []route{
 	{"GET", "/api/admin/plays", administrator, everyPlay, nil,
 		about{"The plays of all users, the newest first; X-Total-Count counts all", nil, replies([]api.OwnedPlay{}), map[string]string{
 			"owner": "only those of this user's id", "limit": "at most 200; default 50", "offset": "how many to leave out"}}},
+	{"GET", "/api/admin/users", administrator, listUsers, nil,
+		about{"Accounts by name, with their plans and what they use; X-Total-Count counts all that are found", nil, replies([]api.Account{}), map[string]string{
+			"search": "a part of the name", "limit": "at most 200; default 50", "offset": "how many to leave out"}}},
+	{"PATCH", "/api/admin/users/{user}", administrator, changeUser, nil,
+		about{"Changes a user's role or plan, or locks them out", api.ChangeAccount{}, replies(api.Account{}), nil}},
+	{"POST", "/api/admin/users/{user}/links", administrator, passwordLink, nil,
+		about{"A link with which the user sets a new password, once within a day", nil, replies(api.AccountLink{}), nil}},
+	{"POST", "/api/admin/invitations", administrator, inviteUser, nil,
+		about{"A link with which somebody makes an account, once within a week", api.Invite{}, replies(api.AccountLink{}), nil}},
+	{"GET", "/api/admin/plans", administrator, listPlans, nil,
+		about{"Plans that users may be given", nil, replies([]api.NamedPlan{}), nil}},
+	{"GET", "/api/admin/host", administrator, showHost, nil,
+		about{"What the host has, and how much of it was used in the last hour", nil, replies(api.HostState{}), nil}},
+	{"GET", "/api/admin/settings", administrator, showSettings, nil,
+		about{"How labd is set up, and what is wrong with that", nil, replies(api.SettingsReport{}), nil}},
+	{"GET", "/api/admin/jobs", administrator, listJobs, nil,
+		about{"Builds and pulls, the newest first", nil, replies([]api.Job{}), nil}},
+	{"POST", "/api/admin/jobs", administrator, startJob, nil,
+		about{"Builds or pulls an image, or fetches a kernel; the same twice is one job", api.CreateJob{}, replies(api.Job{}), nil}},
+	{"DELETE", "/api/admin/jobs/{job}", administrator, cancelJob, nil,
+		about{"Cancels a job; one that has ended stays as it is", nil, replies(api.Job{}), nil}},
 	{"GET", "/api/audit", administrator, listAudit, nil,
 		about{"Who did what, the last first", nil, replies([]api.AuditEntry{}), map[string]string{"limit": "how many, 100 by default"}}},
 

@@ -209,6 +209,8 @@ type Options struct {
 	Visitors    Visitors
 	Scanner     Scanner
 
+	// Administration may be nil: then administrators can do less.
+	Administration Administration
 	// Accounts and Provider may be nil: then only sessions sign in, or there is
 	// no OpenID Connect provider.
 	Accounts Accounts

@@ -10,6 +10,7 @@ import { Button, Empty, Page, Skeleton } from "./ui";
 import { Layout } from "./ui/Layout";
 
 const Account = lazy(() => import("./pages/Account"));
+const Admin = lazy(() => import("./pages/Admin"));
 const Landing = lazy(() => import("./pages/Landing"));
 const Plays = lazy(() => import("./pages/Plays"));
 const PlayEntry = lazy(() => import("./pages/PlayEntry"));
@@ -22,6 +23,8 @@ export function App() {
       <Route path="/plays/:id">{({ id }) => <Shown user full><PlayEntry key={id} id={id} /></Shown>}</Route>
       <Route path="/plays"><Shown user><Plays /></Shown></Route>
       <Route path="/account"><Shown user><Account /></Shown></Route>
+      <Route path="/admin"><Shown user><Admin part="" /></Shown></Route>
+      <Route path="/admin/:part">{({ part }) => <Shown user><Admin part={part} /></Shown>}</Route>
       <Route path="/login"><Shown bare><SignInPage /></Shown></Route>
       <Route path="/join/:token">{({ token }) => <Shown bare><JoinPage token={token} /></Shown>}</Route>
       <Route path="/signin/:token">{({ token }) => <Shown bare><SigninLinkPage token={token} /></Shown>}</Route>

@@ -34,6 +34,16 @@ const (
 	downloadAttempts = 3
 )
 
+// CheckReference refuses what is no oci://REGISTRY/REPO with a tag or a digest,
+// without asking anybody.
+func CheckReference(source string) error {
+	if !strings.HasPrefix(source, ociScheme) {
+		return fmt.Errorf("cannot pull %q: write it like oci://REGISTRY/REPO:TAG", source)
+	}
+	_, err := parseReference(source)
+	return err
+}
+
 // parseReference reads "oci://registry/repo[:tag][@digest]".
 func parseReference(source string) (name.Reference, error) {
 	ref, err := name.ParseReference(strings.TrimPrefix(source, ociScheme))
