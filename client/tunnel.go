@@ -105,32 +105,28 @@ func socketURL(base string) (string, error) {
 	return "", fmt.Errorf("cannot use tunnel address %q: want http(s)://", base)
 }
 
-func (t *Tunnel) open(ctx context.Context, payload string) (*websocket.Conn, error) {
+func (t *Tunnel) open(ctx context.Context, payload string) (socket, error) {
 	header := http.Header{"Cookie": {api.TunnelCookie + "=" + t.cookie}}
-	return t.client.dialWebSocket(ctx, t.url+"/tunnels/"+base64.StdEncoding.EncodeToString([]byte(payload)), header)
+	return t.client.dialSocket(ctx, t.url+"/tunnels/"+base64.StdEncoding.EncodeToString([]byte(payload)), header)
 }
 
 // Dial opens a TCP connection to "host:port" as seen from the machine; an
 // empty host is the machine itself. The connection has no half-close.
 func (t *Tunnel) Dial(ctx context.Context, address string) (net.Conn, error) {
-	ws, err := t.open(ctx, address)
+	s, err := t.open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	return netConn(ws), nil
-}
-
-func netConn(ws *websocket.Conn) net.Conn {
-	return websocket.NetConn(context.Background(), ws, websocket.MessageBinary)
+	return s.stream(), nil
 }
 
 // Listen makes the machine listen on "host:port"; it returns after the bind.
 func (t *Tunnel) Listen(ctx context.Context, address string) (*Listener, error) {
-	ws, err := t.open(ctx, "listen:"+address)
+	s, err := t.open(ctx, "listen:"+address)
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{tunnel: t, control: ws, address: address}, nil
+	return &Listener{tunnel: t, control: s.ws, address: address}, nil
 }
 
 // Listener takes connections made to a port inside the machine. The port is
@@ -156,14 +152,14 @@ func (l *Listener) Accept(ctx context.Context) (net.Conn, error) {
 		if kind != websocket.MessageText || json.Unmarshal(raw, &m) != nil || m.Type != "connect" {
 			continue
 		}
-		ws, err := l.tunnel.open(ctx, "connect:"+m.CID)
+		s, err := l.tunnel.open(ctx, "connect:"+m.CID)
 		if StatusOf(err) == http.StatusNotFound {
 			continue // it gave up waiting
 		}
 		if err != nil {
 			return nil, err
 		}
-		return netConn(ws), nil
+		return s.stream(), nil
 	}
 }
 

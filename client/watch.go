@@ -109,25 +109,3 @@ func (c *Client) watchOnce(ctx context.Context, p api.Play, see func(api.Play) e
 		}
 	}
 }
-
-// dialWebSocket opens a WebSocket with the client's own transport, proxies
-// and trust included.
-func (c *Client) dialWebSocket(ctx context.Context, address string, header http.Header) (*websocket.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
-	defer cancel()
-	if header == nil {
-		header = http.Header{}
-	}
-	header.Set("User-Agent", c.cfg.UserAgent)
-	ws, res, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: c.sockets, HTTPHeader: header})
-	if err != nil {
-		if res != nil && res.StatusCode >= 400 {
-			var r *Refusal
-			if errors.As(refusal(res), &r) {
-				return nil, r
-			}
-		}
-		return nil, err
-	}
-	return ws, nil
-}

@@ -27,6 +27,9 @@ const (
 )
 
 func (a *Agent) dial(ctx context.Context, s *yamux.Stream, d wire.Dial) error {
+	if d.Direct && a.direct(s, d) {
+		return nil
+	}
 	conn, err := dialInside(ctx, d)
 	if err != nil {
 		return err

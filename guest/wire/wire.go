@@ -157,6 +157,8 @@ type Response struct {
 	Listening string `json:"listening,omitempty"`
 	// Beside is an offer to an OpDial that asked for one.
 	Beside *Beside `json:"beside,omitempty"`
+	// Direct is the port for an OpDial that said it can; see Direct.
+	Direct int `json:"direct,omitempty"`
 }
 
 // Info describes the running guest.
@@ -222,6 +224,21 @@ type Dial struct {
 	// offer the connection over the network; see Response.Beside. Older agents
 	// do not look at it.
 	Beside string `json:"beside,omitempty"`
+	// Direct, with Beside and an empty host, says that the host may make the
+	// connection itself; see Direct. Older agents do not look at it.
+	Direct bool `json:"direct,omitempty"`
+}
+
+// Direct spares a connection the way through the agent. What listens on the
+// asked port for everybody is the same from the network as from loopback, so
+// the agent answers with Response.Direct, the port. The host connects to it
+// over the network and says in a Direct message from where; the agent looks
+// whether a socket of this machine is the other end. If so, it answers with
+// Response.Direct again, and the stream stays open for as long as the
+// connection is used. If not, it goes on as if Direct had not been said.
+type Direct struct {
+	// From is the host's end, "address:port"; "" if it could not connect.
+	From string `json:"from"`
 }
 
 // Beside is where the agent waits, for one connection and a short time. Who

@@ -26,17 +26,17 @@ func (a *Accounts) ByCookie(ctx context.Context, cookie string) (api.Me, error) 
 }
 
 func (a *Accounts) bySession(ctx context.Context, kind, id, token string) (api.Me, error) {
-	s, err := a.store.Session(ctx, id)
+	s, u, err := a.store.SessionUser(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return api.Me{}, errCredentials
 	}
 	if err != nil {
 		return api.Me{}, err
 	}
-	if !matches(token, s.TokenHash) || s.Kind != kind || !s.ExpiresAt.IsZero() && !a.Now().Before(s.ExpiresAt) {
+	if !matches(token, s.TokenHash) || s.Kind != kind || !s.ExpiresAt.IsZero() && !a.Now().Before(s.ExpiresAt) || u.Disabled {
 		return api.Me{}, errCredentials
 	}
-	return a.user(ctx, s.UserID)
+	return me(u), nil
 }
 
 func (a *Accounts) newBrowserSession(ctx context.Context, user string, from api.Origin) (cookie string, err error) {

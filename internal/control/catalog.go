@@ -173,6 +173,9 @@ type shelf struct {
 	all    []*entry
 	owned  map[string][]*entry // by owner
 	shared []*entry            // those that somebody beside the owner may list
+	// text is what is searched of all of them, made when first searched.
+	text     func() text
+	searches searches
 }
 
 // share completes a shelf.
@@ -182,6 +185,7 @@ func (s *shelf) share() *shelf {
 			s.shared = append(s.shared, e)
 		}
 	}
+	s.text = sync.OnceValue(func() text { return newText(s.all) })
 	return s
 }
 

@@ -95,30 +95,12 @@ func pipe(ctx context.Context, ws *websocket.Conn, conn net.Conn, held *atomic.B
 	// Reads and writes get a context of their own: ending one by context
 	// breaks the WebSocket without a close frame, and clients crash on that.
 	io_ := context.WithoutCancel(ctx)
-	var up sync.WaitGroup
-	up.Go(func() {
-		defer conn.Close()
-		var dst io.Writer = conn
-		for {
-			kind, msg, err := ws.Reader(io_)
-			if err != nil {
-				return
-			}
-			if kind != websocket.MessageBinary {
-				ws.Close(websocket.StatusUnsupportedData, "tunnels carry binary messages")
-				return
-			}
-			held.Store(true)
-			_, err = io.Copy(dst, msg)
-			held.Store(false)
-			if err != nil {
-				// The target takes no more but may still be sending.
-				dst = io.Discard
-				if _, err := io.Copy(dst, msg); err != nil {
-					return
-				}
-			}
-		}
+	var both sync.WaitGroup
+	up := newUpstream(conn, held)
+	both.Go(up.run)
+	both.Go(func() {
+		defer up.end()
+		receive(io_, ws, up)
 	})
 	stop := context.AfterFunc(ctx, func() {
 		conn.Close()
@@ -126,21 +108,57 @@ func pipe(ctx context.Context, ws *websocket.Conn, conn net.Conn, held *atomic.B
 	})
 	defer stop()
 
-	buf := make([]byte, 32<<10)
+	// Most connections carry little; one that fills its buffer gets a larger one.
+	buf := make([]byte, 8<<10)
 	for {
 		n, err := conn.Read(buf)
 		if n > 0 && ws.Write(io_, websocket.MessageBinary, buf[:n]) != nil {
-			break
+			// The client is gone; what it has sent still has to arrive.
+			ws.CloseNow()
+			both.Wait()
+			return
 		}
 		if err != nil {
 			break
+		}
+		if n == len(buf) && n < blockSize {
+			buf = make([]byte, 2*n)
 		}
 	}
 	conn.Close()
 	if ctx.Err() == nil {
 		ws.Close(websocket.StatusNormalClosure, "")
 	}
-	up.Wait()
+	both.Wait()
+}
+
+// receive passes on what a client sends, until it sends no more or what is no
+// tunnel's.
+func receive(ctx context.Context, ws *websocket.Conn, to io.Writer) {
+	var buf []byte
+	for {
+		kind, msg, err := ws.Reader(ctx)
+		if err != nil {
+			return
+		}
+		if kind != websocket.MessageBinary {
+			ws.Close(websocket.StatusUnsupportedData, "tunnels carry binary messages")
+			return
+		}
+		if buf == nil {
+			buf = make([]byte, readSize)
+		}
+		for {
+			n, err := msg.Read(buf)
+			_, _ = to.Write(buf[:n])
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
 }
 
 // serveListen binds inside the machine, then announces each connection.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,10 +37,12 @@ const (
 
 var errNotTheAgent = errors.New("somebody else answers at the machine's address")
 
-// DialBeside is Dial, but the bytes go over the network where that works:
-// the agent still makes the connection inside, and who answers on the network
-// has to prove that it is the agent. Else they go through the channel. A
-// connection over the network ends with the channel, too.
+// DialBeside is Dial, but the bytes go over the network where that works: to
+// the port itself if it is open to everybody and the agent confirms that the
+// machine is the other end, else to the agent, which makes the connection
+// inside and has to prove that it is the agent. Where the network does not
+// work they go through the channel. A connection over the network ends with
+// the channel, too.
 func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (net.Conn, error) {
 	a.mu.Lock()
 	avoid := time.Now().Before(a.avoid)
@@ -46,14 +50,23 @@ func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (net
 	if avoid {
 		return a.Dial(ctx, address)
 	}
-	s, res, stop, err := a.request(ctx, wire.Request{Op: wire.OpDial, Dial: &wire.Dial{Network: "tcp", Address: address, Beside: way.Address.String()}})
+	s, res, stop, err := a.request(ctx, wire.Request{Op: wire.OpDial, Dial: &wire.Dial{
+		Network: "tcp", Address: address, Beside: way.Address.String(), Direct: strings.HasPrefix(address, ":"),
+	}})
 	if err != nil {
 		return nil, err
 	}
 	var tcp net.Conn
-	if res.Beside != nil {
+	silent := false
+	if res.Direct != 0 {
+		tcp, res, silent, err = way.direct(ctx, s, address)
+	}
+	if tcp == nil && err == nil && res.Beside != nil {
 		choice := wire.BesideTaken
-		if tcp, err = way.take(ctx, *res.Beside); err != nil {
+		if !silent {
+			tcp, _ = way.take(ctx, *res.Beside)
+		}
+		if tcp == nil {
 			choice = wire.BesideRefused
 			a.mu.Lock()
 			a.avoid = time.Now().Add(besideAvoid)
@@ -77,6 +90,36 @@ func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (net
 	c := &besideConn{Conn: tcp, stream: s, remote: guestAddr(address)}
 	go c.watch()
 	return c, nil
+}
+
+// direct connects to the port that the agent has found open, and returns the
+// connection if the machine is its other end, else how the agent goes on.
+// Silent is a network that carries nothing to the machine.
+func (b Beside) direct(ctx context.Context, s *yamux.Stream, address string) (tcp net.Conn, res wire.Response, silent bool, err error) {
+	// The port is the caller's: the agent's word is not needed for it.
+	port, err := strconv.ParseUint(strings.TrimPrefix(address, ":"), 10, 16)
+	if err != nil {
+		return nil, res, false, err
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, besideTimeout)
+	defer cancel()
+	tcp, err = b.Dial(dialCtx, netip.AddrPortFrom(b.Address, uint16(port)))
+	silent = dialCtx.Err() != nil
+	var made wire.Direct
+	if err == nil {
+		made.From = tcp.LocalAddr().String()
+	}
+	if err = wire.WriteMessage(s, made); err == nil {
+		err = wire.ReadMessage(s, &res)
+	}
+	if err == nil && res.Error != "" {
+		err = &RemoteError{Op: wire.OpDial, Message: clip(res.Error)}
+	}
+	if tcp != nil && (err != nil || res.Direct == 0) {
+		tcp.Close()
+		tcp = nil
+	}
+	return tcp, res, silent, err
 }
 
 // take connects to what the agent offers. Of the address it says, only the

@@ -114,6 +114,7 @@ func (s *Store) MostUsed(ctx context.Context) ([]string, error) {
 func scanName(rows *sql.Rows, name *string) error { return rows.Scan(name) }
 
 func (s *Store) count(ctx context.Context, what, query string, args ...any) (int64, error) {
+	defer s.seen.wrote.Store(true)
 	result, err := s.db.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, fmt.Errorf("cannot %s: %w", what, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math"
 	"time"
 
 	"sandlot/internal/play"
@@ -49,6 +48,7 @@ const (
 // AddPlay creates the play, if its owner stays within the limits; the error
 // is an *OverLimit else. It holds the saved drives from then on.
 func (s *Store) AddPlay(ctx context.Context, p Play, l Limits, saved []string) error {
+	defer s.lists.wrote(p.Owner)
 	return s.atomic(ctx, "save play", func(tx *sql.Tx) error {
 		if err := l.admit(ctx, tx, p.Owner, playUse(p), string(p.ID)); err != nil {
 			return err
@@ -65,6 +65,7 @@ func (s *Store) AddPlay(ctx context.Context, p Play, l Limits, saved []string) e
 // the limits; the error is an *OverLimit else, and ErrNotFound if it is gone.
 func (s *Store) ChangePlay(ctx context.Context, id play.ID, l Limits, f func(p *Play)) (Play, error) {
 	var p Play
+	defer func() { s.lists.wrote(p.Owner) }()
 	err := s.atomic(ctx, "change play", func(tx *sql.Tx) error {
 		var err error
 		if p, err = one(collect(ctx, tx, "read play", scanPlay, `SELECT `+playColumns+` FROM plays WHERE id = ?`, id)); err != nil {
@@ -108,12 +109,28 @@ func (s *Store) Plays(ctx context.Context) ([]Play, error) {
 // PlaysOf returns a user's plays, newest first, without their manifests: those
 // that have not ended, or not before a time. A limit of 0 is none.
 func (s *Store) PlaysOf(ctx context.Context, owner string, endedSince time.Time, limit, offset int) ([]Play, error) {
-	if limit == 0 {
-		limit = math.MaxInt32
+	all, writes, ok := s.lists.get(owner)
+	if !ok {
+		var err error
+		all, err = collect(ctx, s.read, "list plays", scanHead, `SELECT `+playHead+` FROM plays WHERE owner = ? ORDER BY created_at DESC`, owner)
+		if err != nil {
+			return nil, err
+		}
+		s.lists.put(owner, all, writes)
 	}
-	return collect(ctx, s.read, "list plays", scanHead, `SELECT `+playHead+` FROM plays
-		WHERE owner = ? AND (goal <> 'ended' OR updated_at > ?) ORDER BY created_at DESC LIMIT ? OFFSET ?`,
-		owner, formatTime(endedSince), limit, offset)
+	var page []Play
+	for _, p := range all {
+		if p.Goal == GoalEnded && !p.UpdatedAt.After(endedSince) {
+			continue
+		}
+		if offset--; offset < 0 {
+			page = append(page, p)
+		}
+		if len(page) == limit && limit > 0 {
+			break
+		}
+	}
+	return page, nil
 }
 
 // PlaysEnding returns the running plays whose time is up by then, without
@@ -125,11 +142,13 @@ func (s *Store) PlaysEnding(ctx context.Context, by time.Time) ([]Play, error) {
 
 // ForgetPlays forgets the plays that ended before a time.
 func (s *Store) ForgetPlays(ctx context.Context, before time.Time) error {
+	defer s.lists.wrote("")
 	return s.exec(ctx, "forget plays", `DELETE FROM plays WHERE goal = ? AND updated_at < ?`, GoalEnded, formatTime(before))
 }
 
 // DeletePlay forgets the play and what it held; one that is gone is no error.
 func (s *Store) DeletePlay(ctx context.Context, id play.ID) error {
+	defer s.lists.wrote("")
 	return s.atomic(ctx, "delete play", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM plays WHERE id = ?`, id)
 		return errors.Join(err, release(ctx, tx, HeldByPlay, string(id)))

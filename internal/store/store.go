@@ -29,7 +29,9 @@ var ErrNotFound = errors.New("not found")
 type Store struct {
 	db *sql.DB // the one writer
 	// read never writes: with WAL it waits for nobody.
-	read reader
+	read  reader
+	lists *playLists
+	seen  seen
 }
 
 // reader is a database whose queries are parsed once: parsing one takes longer
@@ -54,8 +56,8 @@ func (r reader) QueryContext(ctx context.Context, query string, args ...any) (*s
 }
 
 // readers is how many queries run at a time: more than there are processors
-// only take memory.
-const readers = 4
+// only take memory. One looks for writes of others.
+const readers = 5
 
 // Open opens the SQLite file at path, creating it with mode 0600, and brings
 // its schema up to date.
@@ -96,7 +98,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &Store{db: db, read: reader{read, new(sync.Map)}}, nil
+	return &Store{db: db, read: reader{read, new(sync.Map)}, lists: newPlayLists()}, nil
 }
 
 // Check tells whether the database answers.
@@ -109,7 +111,9 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // Close closes the database.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.db.Close()) }
+func (s *Store) Close() error {
+	return errors.Join(s.seen.close(), s.read.Close(), s.db.Close())
+}
 
 // timeFormat has a fixed width, so that text order is time order.
 const timeFormat = "2006-01-02T15:04:05.000000000Z"
@@ -122,6 +126,7 @@ func parseTime(s string) time.Time {
 }
 
 func (s *Store) exec(ctx context.Context, what, query string, args ...any) error {
+	defer s.seen.wrote.Store(true)
 	if _, err := s.db.ExecContext(ctx, query, args...); err != nil {
 		return fmt.Errorf("cannot %s: %w", what, err)
 	}

@@ -236,6 +236,7 @@ func truth(b bool) int {
 
 // atomic does all of f or nothing.
 func (s *Store) atomic(ctx context.Context, what string, f func(tx *sql.Tx) error) error {
+	defer s.seen.wrote.Store(true)
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return wrap(what, err)
