@@ -161,12 +161,12 @@ func handshake(t *testing.T, address, path, cookie string) net.Conn {
 // one whose peer lives stays.
 func TestHalfOpenWebSockets(t *testing.T) {
 	l := servertest.New(t)
-	l.Gateway.PingEvery, l.Gateway.MaxSilence = 10*time.Millisecond, 3
+	l.Gateway.PingEvery, l.Gateway.MaxSilence = 50*time.Millisecond, 3
 	id := l.Add("", "m1")
 	l.Ready(id)
 	log := make(lines, 1000)
 	address := serving(t, l, func(o *server.Options) {
-		o.PingEvery, o.StatusEvery = 10*time.Millisecond, time.Hour
+		o.PingEvery, o.StatusEvery = 50*time.Millisecond, time.Hour
 		o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	play := "/api/plays/" + string(id)
