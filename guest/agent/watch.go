@@ -160,7 +160,8 @@ const (
 )
 
 // observeUp waits until a task finds what an author expects of a machine that
-// is up. sshd does not tell: it is made to start before everything else.
+// is up. sshd does not tell: it is made to start before everything else. Nor
+// does the marker alone: other machines' tasks log in here.
 func (a *Agent) observeUp(ctx context.Context) {
 	for looks := 1; !a.isUp(looks); looks++ {
 		if !pause(ctx, upPoll) {
@@ -170,30 +171,38 @@ func (a *Agent) observeUp(ctx context.Context) {
 	a.events.post(wire.Event{Kind: wire.EventUp})
 }
 
+// upMarks are where the cgroup of labinit's marker is: with cgroups of version
+// 2, and with those of version 1 beside them or alone.
+var upMarks = []string{"/sys/fs/cgroup/" + wire.UpSlice, "/sys/fs/cgroup/systemd/" + wire.UpSlice}
+
 // pastSysinit are files of which one is there soon after systemd's
-// sysinit.target, and none before.
+// sysinit.target, and none before, unless the image starts D-Bus early.
 var pastSysinit = []string{
-	"/run/dbus/system_bus_socket",
 	"/run/systemd/units/invocation:dbus.service",
 	"/run/systemd/units/invocation:systemd-logind.service",
 	"/run/systemd/units/invocation:systemd-user-sessions.service",
 }
 
 func (a *Agent) isUp(looks int) bool {
-	if !strings.HasPrefix(a.initProgram(), "systemd") {
-		return a.NoSSH || a.events.has(wire.EventSSH)
-	}
-	for _, name := range pastSysinit {
-		if _, err := os.Lstat(a.Root + name); err == nil {
-			return true
-		}
-	}
-	if looks%upAsk != 0 {
+	answers := a.NoSSH || a.events.has(wire.EventSSH)
+	switch {
+	case !strings.HasPrefix(a.initProgram(), "systemd"):
+		return answers
+	case answers && a.anyExists(upMarks), a.anyExists(pastSysinit):
+		return true
+	case looks%upAsk != 0:
 		return false
 	}
 	systemctl := exec.Command("systemctl", "is-active", "--quiet", "basic.target")
 	systemctl.Env = []string{"PATH=" + rootPath}
 	return systemctl.Run() == nil
+}
+
+func (a *Agent) anyExists(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		_, err := os.Lstat(a.Root + name)
+		return err == nil
+	})
 }
 
 // processOneIsLabinit is true until labinit has handed over; where there is

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -136,6 +137,9 @@ func boot(start time.Time) error {
 		warn(err)
 		problems = append(problems, err)
 	}
+	if file, err := root.resolve(findInit(root)); err == nil && path.Base(file) == "systemd" {
+		mountForSystemd()
+	}
 	// Before any file is written: some belong on these drives.
 	note(mountDrives(mods, root, config.Mounts))
 	note(growUnmounted(mods, config.Grow))
@@ -200,6 +204,26 @@ func mountKernelFilesystems() error {
 		}
 	}
 	return nil
+}
+
+// mountForSystemd mounts what systemd mounts at every boot, by a process each,
+// the same way: it then finds that done. What this kernel lacks is left out.
+func mountForSystemd() {
+	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	for _, m := range []struct {
+		target, kind string
+		flags        uintptr
+	}{
+		{"/dev/hugepages", "hugetlbfs", 0},
+		{"/dev/mqueue", "mqueue", flags},
+		{"/sys/kernel/debug", "debugfs", flags},
+		{"/sys/kernel/tracing", "tracefs", flags},
+	} {
+		if strings.HasPrefix(m.target, "/dev/") {
+			os.Mkdir(m.target, 0o755)
+		}
+		unix.Mount(m.kind, m.target, m.kind, m.flags, "")
+	}
 }
 
 // creditSeed adds the host's random bytes to the pool and counts them: a fresh

@@ -70,14 +70,18 @@ func withoutDHCP(text string, interfaces []wire.Interface) string {
 // sshEarly is a drop-in for sshd's unit under systemd. sshd needs nothing of
 // what basic.target waits for (devices, sysctls, temporary files), and under
 // emulation that is a third of the time until it answers. While the machine
-// boots, sshd comes before whatever else runs; sessions are in a slice of their
-// own and keep the ordinary weight.
+// boots, sshd comes before whatever else runs, and then the sessions, which are
+// in a slice of their own.
 const sshEarly = `[Unit]
 DefaultDependencies=no
 Conflicts=shutdown.target
 Before=shutdown.target
 [Service]
 StartupCPUWeight=10000
+`
+
+const sessionsEarly = `[Slice]
+StartupCPUWeight=1000
 `
 
 // generators are programs that systemd runs before its first unit, one process
@@ -119,6 +123,50 @@ func (id *identity) sshHints() error {
 	for _, unit := range []string{"ssh", "sshd"} {
 		errs = append(errs, id.tree.write("/run/systemd/system/"+unit+".service.d/50-sandlot.conf", []byte(sshEarly), rootFile))
 	}
+	errs = append(errs, id.tree.write("/run/systemd/system/user.slice.d/50-sandlot.conf", []byte(sessionsEarly), rootFile))
 	errs = append(errs, id.tree.write("/run/tmpfiles.d/systemd-nologin.conf", []byte("# sandlot: machines may be entered while they boot\n"), rootFile))
+	return errors.Join(errs...)
+}
+
+// upSlice is a marker: systemd makes a cgroup for it, and starts nothing. It is
+// reached when a task finds what an author expects of a machine that is up:
+// drives mounted, /tmp emptied, modules loaded and kernel variables set as the
+// image and startup files want them, D-Bus and the image's own sockets there.
+// The agent looks for the cgroup. It is reached before sysinit.target, which
+// waits for all devices to be named, and never later.
+const upSlice = `[Unit]
+Description=Sandlot: tasks may run
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+After=local-fs.target systemd-sysusers.service systemd-tmpfiles-setup.service
+After=systemd-modules-load.service systemd-sysctl.service dbus.socket`
+
+// seatsLine makes the folder by which PAM knows that logind runs. logind makes
+// it itself; systemd-tmpfiles makes it earlier, and from then on every login
+// would wait until logind has started.
+const seatsLine = "d /run/systemd/seats"
+
+// upHints lets the agent see early that tasks may run, and people log in
+// without waiting for logind. Volatile.
+func (id *identity) upHints() error {
+	unit := upSlice
+	if id.tree.hasFiles("/etc/systemd/system/sockets.target.wants") {
+		unit += " sockets.target"
+	}
+	errs := []error{
+		id.tree.write("/run/systemd/system/"+wire.UpSlice, []byte(unit+"\n"), rootFile),
+		id.tree.write("/run/systemd/system/sysinit.target.d/50-sandlot.conf", []byte("[Unit]\nWants="+wire.UpSlice+"\n"), rootFile),
+	}
+	const theirs = "tmpfiles.d/systemd.conf"
+	if text, err := id.tree.read("/usr/lib/" + theirs); err == nil && strings.Contains(string(text), "\n"+seatsLine+" ") {
+		var kept strings.Builder
+		for line := range strings.Lines(string(text)) {
+			if !strings.HasPrefix(line, seatsLine+" ") {
+				kept.WriteString(line)
+			}
+		}
+		errs = append(errs, id.tree.write("/run/"+theirs, []byte(kept.String()), rootFile))
+	}
 	return errors.Join(errs...)
 }

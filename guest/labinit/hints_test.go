@@ -52,3 +52,42 @@ func TestIdleGeneratorsAreHidden(t *testing.T) {
 		}
 	}
 }
+
+// Tasks wait for what they need and for the image's own sockets, not for names
+// of devices; and nobody's login waits for a logind that has not started.
+func TestUpComesEarly(t *testing.T) {
+	files := debian(t)
+	files["/usr/lib/tmpfiles.d/systemd.conf"] = "d /run/user 0755 root root -\n\nd /run/systemd/seats 0755 root root -\nd /run/systemd/users 0755 root root -\n"
+	root := image(t, files)
+	if err := (&identity{tree: root}).upHints(); err != nil {
+		t.Fatal(err)
+	}
+	unit := content(t, root, "/run/systemd/system/"+wire.UpSlice)
+	for _, word := range []string{"DefaultDependencies=no\n", "=local-fs.target ", " systemd-tmpfiles-setup.service\n", " systemd-sysctl.service ", " dbus.socket\n"} {
+		if !strings.Contains(unit, word) {
+			t.Errorf("no %q in %q", word, unit)
+		}
+	}
+	if strings.Contains(unit, "sysinit.target") || strings.Contains(unit, "sockets.target") {
+		t.Errorf("it waits for too much: %q", unit)
+	}
+	if got := content(t, root, "/run/systemd/system/sysinit.target.d/50-sandlot.conf"); got != "[Unit]\nWants=sandlotup.slice\n" {
+		t.Errorf("nobody wants it: %q", got)
+	}
+	if got := content(t, root, "/run/tmpfiles.d/systemd.conf"); got != "d /run/user 0755 root root -\n\nd /run/systemd/users 0755 root root -\n" {
+		t.Errorf("temporary files: %q", got)
+	}
+
+	files["/etc/systemd/system/sockets.target.wants/docker.socket"] = ""
+	delete(files, "/usr/lib/tmpfiles.d/systemd.conf")
+	root = image(t, files)
+	if err := (&identity{tree: root}).upHints(); err != nil {
+		t.Fatal(err)
+	}
+	if unit := content(t, root, "/run/systemd/system/"+wire.UpSlice); !strings.HasSuffix(unit, " dbus.socket sockets.target\n") {
+		t.Errorf("it does not wait for the image's sockets: %q", unit)
+	}
+	if root.exists("/run/tmpfiles.d/systemd.conf") {
+		t.Error("temporary files of an image that has none")
+	}
+}

@@ -61,6 +61,7 @@ func writeIdentity(t tree, config wire.Config) error {
 		{"network hints", id.networkHints},
 		{"ssh hints", id.sshHints},
 		{"generator hints", id.generatorHints},
+		{"up hints", id.upHints},
 		{"init conditions", id.initConditions},
 		{"startup files", id.appendedFiles},
 	} {

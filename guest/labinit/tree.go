@@ -111,6 +111,15 @@ func (t tree) exists(path string) bool {
 	return err == nil
 }
 
+func (t tree) hasFiles(dir string) bool {
+	file, err := t.resolve(dir)
+	if err != nil {
+		return false
+	}
+	entries, _ := os.ReadDir(file)
+	return len(entries) > 0
+}
+
 func (t tree) isDir(path string) bool {
 	file, err := t.resolve(path)
 	if err != nil {

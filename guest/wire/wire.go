@@ -44,6 +44,9 @@ const VsockPort = 1024
 // GuestDir holds what labinit leaves in the machine: the agent and its config.
 const GuestDir = "/run/sandlot"
 
+// UpSlice is the unit by whose cgroup the agent knows how far systemd is.
+const UpSlice = "sandlotup.slice"
+
 // Config is all a machine is told about itself at boot.
 type Config struct {
 	Hostname  string `json:"hostname"`
@@ -366,7 +369,7 @@ const (
 	EventProblem = "problem" // Detail says what could not be set up; comes before EventBooted
 	EventBooted  = "booted"  // the image's init was started
 	EventSSH     = "ssh"     // sshd sent its banner
-	EventUp      = "up"      // init has done its early work: drives mounted, /tmp emptied, sockets made
+	EventUp      = "up"      // tasks may run: init has mounted drives, emptied /tmp, made sockets
 	EventLeave   = "leave"   // poweroff or reboot was announced; Detail says which
 )
 

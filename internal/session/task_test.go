@@ -259,15 +259,17 @@ func TestTaskReportsOfAHostileMachine(t *testing.T) {
 	}
 }
 
-// A machine is up when systemd is past its early work, which sshd is not;
-// where another init runs, sshd tells.
+// A machine is up when systemd has reached labinit's marker and sshd answers, or
+// when it is past its early work; where another init runs, sshd tells.
 func TestUp(t *testing.T) {
 	for name, c := range map[string]struct {
 		init, file string
 		noSSH      bool
 		at         []string // what is known before the file is there
 	}{
-		"systemd":      {"/usr/lib/systemd/systemd", "/run/dbus/system_bus_socket", true, []string{wire.EventBooted}},
+		"systemd":      {"/usr/lib/systemd/systemd", "/sys/fs/cgroup/" + wire.UpSlice, true, []string{wire.EventBooted}},
+		"hybrid":       {"/usr/lib/systemd/systemd", "/sys/fs/cgroup/systemd/" + wire.UpSlice, true, []string{wire.EventBooted}},
+		"no marker":    {"/usr/lib/systemd/systemd", "/run/systemd/units/invocation:dbus.service", true, []string{wire.EventBooted}},
 		"another init": {"/bin/busybox", "", true, []string{wire.EventBooted, wire.EventUp}},
 	} {
 		t.Run(name, func(t *testing.T) {

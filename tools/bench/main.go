@@ -1,6 +1,6 @@
 // Command bench measures labd side by side with plain tools in one run and
 // prints the ratios. In go the built programs in bin/ and a prepared data
-// directory (-only manifest needs neither); out comes a table of figures, each with its baseline and the
+// directory (-only manifest,hostile needs neither); out comes a table of figures, each with its baseline and the
 // ratio it must keep. Every start is repeated, baseline and ours in turn, and
 // the median counts.
 //
@@ -56,7 +56,7 @@ func main() {
 	flag.StringVar(&b.layout.Root, "data-dir", "/var/cache/sandlot-test", "prepared data directory")
 	flag.IntVar(&b.runs, "runs", 3, "how often each start is measured")
 	flag.StringVar(&b.accel, "accel", "tcg", "tcg or kvm, for both sides")
-	only := flag.String("only", "", "comma-separated: manifest,memory,start,three,tasks,clone,image,tunnel,api")
+	only := flag.String("only", "", "comma-separated: manifest,hostile,memory,start,three,tasks,clone,image,tunnel,api")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -71,14 +71,29 @@ func (b *bench) run(only string) error {
 		return only == "" || slices.Contains(strings.Split(only, ","), name)
 	}
 	var figures []figure
-	if wanted("manifest") {
-		f, err := b.manifest()
-		if err != nil {
-			return fmt.Errorf("cannot measure manifest: %w", err)
+	type part struct {
+		name string
+		f    func() ([]figure, error)
+	}
+	measure := func(parts ...part) error {
+		for _, p := range parts {
+			if !wanted(p.name) {
+				continue
+			}
+			log.Printf("measuring %s", p.name)
+			f, err := p.f()
+			if err != nil {
+				return fmt.Errorf("cannot measure %s: %w", p.name, err)
+			}
+			figures = append(figures, f...)
 		}
-		if figures = append(figures, f...); only == "manifest" {
-			return report(figures)
-		}
+		return nil
+	}
+	if err := measure(part{"manifest", b.manifest}, part{"hostile", b.hostile}); err != nil {
+		return err
+	}
+	if only != "" && !slices.ContainsFunc(strings.Split(only, ","), func(name string) bool { return name != "manifest" && name != "hostile" }) {
+		return report(figures)
 	}
 	b.work = filepath.Join(b.layout.Pool(), "bench")
 	var err error
@@ -90,21 +105,9 @@ func (b *bench) run(only string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(b.work) }()
-	for _, part := range []struct {
-		name string
-		f    func() ([]figure, error)
-	}{
-		{"memory", b.memory}, {"start", b.start}, {"three", b.three}, {"tasks", b.tasks}, {"clone", b.clone}, {"image", b.image}, {"tunnel", b.tunnel}, {"api", b.api},
-	} {
-		if !wanted(part.name) {
-			continue
-		}
-		log.Printf("measuring %s", part.name)
-		f, err := part.f()
-		if err != nil {
-			return fmt.Errorf("cannot measure %s: %w", part.name, err)
-		}
-		figures = append(figures, f...)
+	if err := measure(part{"memory", b.memory}, part{"start", b.start}, part{"three", b.three}, part{"tasks", b.tasks},
+		part{"clone", b.clone}, part{"image", b.image}, part{"tunnel", b.tunnel}, part{"api", b.api}); err != nil {
+		return err
 	}
 	return report(figures)
 }
