@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/json"
 	"net/http"
@@ -21,7 +22,8 @@ import (
 
 // told is what the stories of the page (web/e2e) get from the environment.
 type told struct {
-	// URL is a labd with people, First the link of its administrator.
+	// URL is a labd with people, over a wire that can be cut; First the link of
+	// its administrator.
 	URL   string `json:"url"`
 	First string `json:"first"`
 	// Single is one in single-user mode.
@@ -55,8 +57,10 @@ func TestPage(t *testing.T) {
 	people, alone := w.own(t), w.own(t)
 	people.flags = []string{"--oidc-issuer", provider.Issuer(), "--oidc-client-id", provider.ClientID, "--oidc-client-secret-file", secret, "--oidc-name", "Example ID"}
 	alone.flags = []string{"--single-user"}
-	if _, err := people.run("labd", "image", "pull", w.tiny, "--name", "tiny", "--prepare", "6.1"); err != nil {
-		t.Fatal(err)
+	for name, archive := range map[string]string{"tiny": w.tiny, "userland": w.userland} {
+		if _, err := people.run("labd", "image", "pull", archive, "--name", name, "--prepare", "6.1"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, l := range []*lab{people, alone} {
 		if err := l.up(l.flags...); err != nil {
@@ -71,7 +75,8 @@ func TestPage(t *testing.T) {
 	if first == nil {
 		t.Fatalf("labd named no link of the first administrator:\n%s", log)
 	}
-	control := httptest.NewServer(control{people, alone})
+	wire := newWire(t, people.listen)
+	control := httptest.NewServer(control{people, alone, wire})
 	t.Cleanup(control.Close)
 	out := t.TempDir()
 	screens := os.Getenv("LAB_SCREENS")
@@ -79,9 +84,9 @@ func TestPage(t *testing.T) {
 		screens = filepath.Join(out, "screens")
 	}
 	// A host name that exposed ports can be below.
-	local := func(l *lab) string { return "http://" + strings.Replace(l.listen, "127.0.0.1", "localhost", 1) }
+	local := func(address string) string { return "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1) }
 	env, err := json.Marshal(told{
-		URL: local(people), First: strings.Replace(string(first[1]), "127.0.0.1", "localhost", 1), Single: local(alone),
+		URL: local(wire.address()), First: strings.Replace(string(first[1]), "http://"+people.listen, local(wire.address()), 1), Single: local(alone.listen),
 		Control: control.URL, Screens: screens, Out: out,
 	})
 	if err != nil {
@@ -96,11 +101,19 @@ func TestPage(t *testing.T) {
 	cmd.Env = append(os.Environ(), "SANDLOT_PAGE="+string(env), "TMPDIR="+out, "HOME="+out, "CI=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	text, err := cmd.CombinedOutput()
-	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // a browser that outlived its story
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%s", text)
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(said); lines.Scan(); { // as it comes: stories take minutes
+		t.Log(lines.Text())
+	}
+	err = cmd.Wait()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // a browser that outlived its story
 	if err != nil {
 		t.Errorf("the stories of the page: %v", err)
 	}
@@ -144,8 +157,13 @@ func absolute(t *testing.T, path string) string {
 
 // control lets a story do what a page cannot: POST /people/labctl or /alone/labd
 // with arguments in JSON runs a program, as the labd's administrator and this
-// host; /people/restart ends the labd and starts it again.
-type control struct{ people, alone *lab }
+// host; /people/stop ends the labd, /people/start starts it again, /people/cut
+// cuts every connection to it, and /people/memory tells what memory it has, and
+// the most that it has had since this was asked last.
+type control struct {
+	people, alone *lab
+	wire          *wire
+}
 
 func (c control) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	labd, do, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -161,6 +179,10 @@ func (c control) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		err = l.end(syscall.SIGTERM)
 	case do == "start":
 		err = l.up(l.flags...)
+	case do == "cut":
+		c.wire.cut()
+	case do == "memory":
+		out, err = memory(l.labd.Process.Pid)
 	default:
 		http.NotFound(rw, r)
 		return

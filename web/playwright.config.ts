@@ -3,6 +3,8 @@ import { told } from "./e2e/told";
 
 export default defineConfig({
   testDir: "e2e",
+  // Figures are measured by make bench-page: nothing is asserted about time.
+  testMatch: process.env["LAB_FIGURES"] ? "*.figures.ts" : "*.spec.ts",
   outputDir: told.out + "/results",
   reporter: [["list"]],
   workers: 1,

@@ -1,5 +1,5 @@
 // Who comes in, and how: every way, and what happens when it is not good.
-import { accessible, control, expect, password, screens, signIn, told, test } from "./story";
+import { accessible, control, expect, password, screens, signIn, signInByHand, told, test } from "./story";
 
 test.describe.configure({ mode: "serial" });
 
@@ -45,7 +45,7 @@ test("an invited person, a wrong password, the right one, and out again", async 
   await page.getByLabel("Password").fill("not the right one");
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await expect(page.getByRole("alert")).toContainText("do not open an account");
-  await signIn(page, "ann");
+  await signInByHand(page, "ann");
   await expect(page.getByRole("link", { name: "Administration" })).toHaveCount(0);
 });
 

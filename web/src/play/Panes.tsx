@@ -97,6 +97,7 @@ function Strip({ pane, play, tabs, apply, two, picked }: { pane: Pane; play: Pla
                 id={`tab-${t.id}`}
                 aria-selected={t.id === active}
                 aria-controls={`panel-${t.id}`}
+                aria-keyshortcuts="Delete"
                 tabIndex={t.id === active ? 0 : -1}
                 onClick={() => show(t.id)}
                 onAuxClick={(e) => e.button === 1 && apply({ do: "close", id: t.id })}
@@ -104,7 +105,8 @@ function Strip({ pane, play, tabs, apply, two, picked }: { pane: Pane; play: Pla
               >
                 <Icon size={15} aria-hidden /> <span>{t.name}</span>
               </button>
-              <button type="button" className={css["tabClose"]} tabIndex={-1} aria-label={`Close ${t.name}`} onClick={() => apply({ do: "close", id: t.id })}><X size={13} /></button>
+              {/* By keyboard and for screen readers it is Delete: a list of tabs has nothing but tabs. */}
+              <button type="button" className={css["tabClose"]} tabIndex={-1} aria-hidden title={`Close ${t.name}`} onClick={() => apply({ do: "close", id: t.id })}><X size={13} /></button>
             </span>
           );
         })}

@@ -36,10 +36,11 @@ export default function PlayPage({ play, live }: { play: Play; live: boolean }) 
   }, []);
   const openTerminal = (machine: string, pane: OpenTab["pane"] = "left") => changed({ do: "add", tab: terminal(tabs, machine, pane) });
 
+  const up = new Set((play.status?.machines ?? []).filter((m) => m.state === "RUNNING").map((m) => m.name));
   const content = (tab: OpenTab, shown: boolean, focus: boolean) => {
     switch (tab.kind) {
       case "terminal":
-        return <TerminalTab play={play.id} tab={tab} shown={shown} focus={focus} restart={restart} onLink={onLink} />;
+        return <TerminalTab play={play.id} tab={tab} shown={shown} focus={focus} up={up.has(tab.machine)} restart={restart} onLink={onLink} />;
       case "http-port":
         return <PortTab play={play.id} tab={tab} shown={shown} />;
       default:

@@ -12,6 +12,7 @@ import { copy } from "../ui/copy";
 import { useShownTheme } from "../ui/theme";
 import { SearchBar } from "./SearchBar";
 import { type LinkState, type Size, TerminalLink, refusal } from "./link";
+import { Pace } from "./pace";
 import css from "./play.module.css";
 import { terminalTheme } from "./termTheme";
 
@@ -24,6 +25,8 @@ type Props = {
   shown: boolean;
   /** Takes the keyboard when it is shown. */
   focus: boolean;
+  /** Whether its machine runs; when it does again, what was refused is asked for again. */
+  up?: boolean;
   /** Starts over with a new shell. */
   restart: () => void;
   /** Gets what ends the shell, when the tab is closed. */
@@ -37,7 +40,7 @@ function follow(_: MouseEvent, uri: string) {
   if (/^https?:\/\//i.test(uri)) window.open(uri, "_blank", "noopener,noreferrer");
 }
 
-export function Screen({ label, open, shown, focus, restart, onLink }: Props) {
+export function Screen({ label, open, shown, focus, up = true, restart, onLink }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const term = useRef<Terminal>(undefined);
   const fit = useRef<FitAddon>(undefined);
@@ -66,9 +69,10 @@ export function Screen({ label, open, shown, focus, restart, onLink }: Props) {
     term.current = t;
     fit.current = fitter;
     setSearch(finder);
+    const pace = new Pace((bytes, done) => t.write(bytes, done));
     const l = new TerminalLink({
       open: (seen, size) => latest.current.open(seen, size),
-      write: (bytes, done) => t.write(bytes, done),
+      write: pace.write,
       say: (words) => t.write(`\r\n\x1b[0;2m── ${words}\x1b[0m\r\n`),
       onState: setState,
     });
@@ -97,6 +101,7 @@ export function Screen({ label, open, shown, focus, restart, onLink }: Props) {
       watch.disconnect();
       latest.current.onLink(undefined);
       l.close();
+      pace.end();
       t.dispose();
     };
   }, []);
@@ -104,6 +109,10 @@ export function Screen({ label, open, shown, focus, restart, onLink }: Props) {
   useEffect(() => {
     if (term.current) term.current.options.theme = terminalTheme(theme);
   }, [theme]);
+  const refused = state.kind === "refused";
+  useEffect(() => {
+    if (up && refused) link.current?.again();
+  }, [up]); // only when it changes: a refusal for another reason stays one
   useEffect(() => {
     if (shown && focus) term.current?.focus();
   }, [shown, focus]);

@@ -10,11 +10,12 @@ type Props = {
   tab: OpenTab;
   shown: boolean;
   focus: boolean;
+  up: boolean;
   restart: (id: string) => void;
   onLink: (id: string, link: TerminalLink | undefined) => void;
 };
 
-export const TerminalTab = memo(function TerminalTab({ play, tab, shown, focus, restart, onLink }: Props) {
+export const TerminalTab = memo(function TerminalTab({ play, tab, shown, focus, up, restart, onLink }: Props) {
   const { id, machine, user = "", session } = tab;
   const open = useCallback(
     async (seen: number, size: Size) => {
@@ -31,6 +32,7 @@ export const TerminalTab = memo(function TerminalTab({ play, tab, shown, focus, 
       open={open}
       shown={shown}
       focus={focus}
+      up={up}
       restart={useCallback(() => restart(id), [restart, id])}
       onLink={useCallback((link) => onLink(id, link), [onLink, id])}
     />

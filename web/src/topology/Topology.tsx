@@ -53,6 +53,7 @@ export function Topology({ machines, networks, looks = {}, down, selected, onSel
         {d.machines.map((m) => {
           const look = looks[m.name] ?? {};
           const press = onSelect && (() => onSelect(m.name));
+          const cut = d.lines.filter((l) => l.machine === m.name && down?.has(`${m.name}/${l.eth}`)).map((l) => l.eth);
           return (
             <g
               key={m.name}
@@ -60,7 +61,7 @@ export function Topology({ machines, networks, looks = {}, down, selected, onSel
               {...(press
                 ? {
                     role: "button", tabIndex: 0, "aria-pressed": selected === m.name, onClick: press,
-                    "aria-label": `${m.name}${look.state ? `, ${look.state}` : ""}`,
+                    "aria-label": [`${m.name} ${look.about ?? ""}`.trim(), look.state, cut.length > 0 && look.tone === "ok" && `${cut.join(" and ")} down`].filter(Boolean).join(", "),
                     onKeyDown: (e: React.KeyboardEvent) => {
                       if (e.key === "Enter" || e.key === " ") {
                         e.preventDefault();
@@ -76,7 +77,7 @@ export function Topology({ machines, networks, looks = {}, down, selected, onSel
                 <rect y="15" width="24" height="10" rx="2.5" />
                 <path d="M5 5h.1M5 20h.1M10 5h.1M10 20h.1" />
               </g>
-              <text x={m.x + 50} y={m.y + (look.about ? 28 : 38)} className={css["title"]}>{clip(m.name, 13)}</text>
+              <text x={m.x + 50} y={m.y + (look.about ? 28 : 38)} className={css["title"]}>{clip(m.name, 13)}</text>{" "}
               {look.about && <text x={m.x + 50} y={m.y + 47} className={css["about"]}>{clip(look.about, 19)}</text>}
               {look.tone && <circle className={css[look.tone]} cx={m.x + m.width - 14} cy={m.y + 15} r="5" />}
             </g>
