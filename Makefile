@@ -27,6 +27,9 @@ TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static
 PAGE_INPUTS := $(shell find web \( -name node_modules -o -name test-results -o -name e2e \) -prune -o -type f ! -name '*.gen.ts' -print) api/openapi.json
 PAGE        := internal/web/dist/app/index.html
 NPM         := npm --loglevel error
+# The stories of the page that are part of make test: those that have been seen
+# to pass together. make test-page runs all.
+PAGE_STORIES := 1-people 2-catalog 3-start
 
 .PHONY: help
 help: ## list the targets
@@ -73,10 +76,16 @@ test-page: test-packages build test-prepare ## run the stories of the page in Ch
 	@./tools/need-packages chromium
 	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_SCREENS=$(SCREENS) $(GO) test -count=1 -timeout 15m -v -run 'TestPage$$' ./test
 
+.PHONY: bench-page
+bench-page: test-packages build test-prepare ## measure the figures of docs/web.md in Chromium
+	@./tools/need-packages chromium
+	LAB_FIGURES=yes LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) $(GO) test -count=1 -timeout 20m -v -run 'TestPage$$' ./test
+
 .PHONY: test
 test: test-packages build check web-check test-prepare ## install what the tests need and run all of them, machines included
-	LAB_TEST=root,vm LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
-	  $(GO) test -count=1 -p 1 -timeout 25m ./...
+	@./tools/need-packages chromium
+	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
+	  LAB_PAGE_ONLY="$(PAGE_STORIES)" $(GO) test -count=1 -p 1 -timeout 25m ./...
 
 .PHONY: test-bases
 test-bases: test-packages build ## build every official image and boot every official base: takes an hour without KVM
