@@ -76,6 +76,10 @@ func (c *Control) ExposePort(ctx context.Context, user api.Me, id play.ID, req a
 	if e.Access == "" {
 		e.Access = api.AccessPrivate
 	}
+	// Manifests say both "app" and "/app".
+	if e.PathRewrite != "" && e.PathRewrite[0] != '/' && !strings.Contains(e.PathRewrite, ":") {
+		e.PathRewrite = "/" + e.PathRewrite
+	}
 	if err := checkPort(e); err != nil {
 		return api.Port{}, err
 	}

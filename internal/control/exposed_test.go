@@ -107,13 +107,20 @@ func TestExposingRefuses(t *testing.T) {
 		{Number: 0}, {Number: -1}, {Number: 65536}, {Number: 80, Access: "secret"},
 		{Number: 80, HostRewrite: "a b"}, {Number: 80, HostRewrite: "a\r\nX: y"}, {Number: 80, HostRewrite: "a/b"},
 		{Number: 80, HostRewrite: "user@a"}, {Number: 80, HostRewrite: "a:port"}, {Number: 80, HostRewrite: "a?b"}, {Number: 80, HostRewrite: strings.Repeat("a", 300)},
-		{Number: 80, PathRewrite: "app"}, {Number: 80, PathRewrite: "/a b"}, {Number: 80, PathRewrite: "/a\r\nX: y"}, {Number: 80, PathRewrite: "//evil.example"},
+		{Number: 80, PathRewrite: "../app"}, {Number: 80, PathRewrite: "/a b"}, {Number: 80, PathRewrite: "/a\r\nX: y"}, {Number: 80, PathRewrite: "//evil.example"},
 		{Number: 80, PathRewrite: "http://evil.example"}, {Number: 80, PathRewrite: "/../x"}, {Number: 80, PathRewrite: "/%2e%2e/x"}, {Number: 80, PathRewrite: "/a%0d%0a"},
 		{Number: 80, PathRewrite: "/a#b"}, {Number: 80, PathRewrite: `/\evil.example`}, {Number: 80, PathRewrite: "/%zz"}, {Number: 80, PathRewrite: "/" + strings.Repeat("a", 2000)},
 	} {
 		if got, err := l.ExposePort(t.Context(), admin, id, p); kind(err) != api.Invalid || len(err.Error()) > 300 {
 			t.Errorf("%+v: %+v, %v", p, got, err)
 		}
+	}
+	plain, err := l.ExposePort(t.Context(), admin, id, api.Port{Number: 80, PathRewrite: "app"})
+	if err != nil || plain.PathRewrite != "/app" {
+		t.Errorf("a path without its slash: %+v, %v", plain, err)
+	}
+	if err := l.RemovePort(t.Context(), admin, id, plain.ID); err != nil {
+		t.Fatal(err)
 	}
 	for _, s := range []api.Shell{{User: "a b"}, {User: "a\n"}, {User: strings.Repeat("a", 33)}, {Access: "x"}} {
 		if _, err := l.ExposeShell(t.Context(), admin, id, s); kind(err) != api.Invalid {
