@@ -74,7 +74,7 @@ web-check: web ## the page's own tests, and what its first load weighs
 .PHONY: test-page
 test-page: test-packages build test-prepare ## run the stories of the page in Chromium, on labds of their own; SCREENS=DIR keeps their pictures
 	@./tools/need-packages chromium
-	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_SCREENS=$(SCREENS) $(GO) test -count=1 -timeout 15m -v -run 'TestPage$$' ./test
+	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_SCREENS=$(if $(SCREENS),$(abspath $(SCREENS))) $(GO) test -count=1 -timeout 15m -v -run 'TestPage$$' ./test
 
 .PHONY: bench-page
 bench-page: test-packages build test-prepare ## measure the figures of docs/web.md in Chromium

@@ -68,15 +68,15 @@ export async function signInByHand(page: Page, name: string) {
   await expect(page.getByRole("button", { name: `Account of ${name}` })).toBeVisible();
 }
 
-/** Pictures of the page as it is, light and dark. */
+/** Pictures of the page as it is, light and dark: as the system has it, for who has chosen nothing. */
 export async function screens(page: Page, name: string) {
   mkdirSync(told.screens, { recursive: true });
-  const before = await page.evaluate(() => document.documentElement.dataset["theme"]);
-  for (const theme of ["light", "dark"]) {
-    await page.evaluate((t) => void (document.documentElement.dataset["theme"] = t), theme);
-    await page.screenshot({ path: `${told.screens}/${name}-${theme}.png`, animations: "disabled" });
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    await expect(page.locator("html")).toHaveAttribute("data-theme", colorScheme);
+    await page.screenshot({ path: `${told.screens}/${name}-${colorScheme}.png`, animations: "disabled" });
   }
-  await page.evaluate((t) => void (document.documentElement.dataset["theme"] = t), before);
+  await page.emulateMedia({ colorScheme: null });
 }
 
 /** Nothing on the page is unusable for somebody: axe's rules. */

@@ -12,7 +12,6 @@ import { copy } from "../ui/copy";
 import { useShownTheme } from "../ui/theme";
 import { SearchBar } from "./SearchBar";
 import { type LinkState, type Size, TerminalLink, refusal } from "./link";
-import { Pace } from "./pace";
 import css from "./play.module.css";
 import { terminalTheme } from "./termTheme";
 
@@ -69,10 +68,9 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
     term.current = t;
     fit.current = fitter;
     setSearch(finder);
-    const pace = new Pace((bytes, done) => t.write(bytes, done));
     const l = new TerminalLink({
       open: (seen, size) => latest.current.open(seen, size),
-      write: pace.write,
+      write: (bytes, done) => t.write(bytes, done),
       say: (words) => t.write(`\r\n\x1b[0;2m── ${words}\x1b[0m\r\n`),
       onState: setState,
     });
@@ -101,7 +99,6 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
       watch.disconnect();
       latest.current.onLink(undefined);
       l.close();
-      pace.end();
       t.dispose();
     };
   }, []);
