@@ -22,7 +22,7 @@ LABCTL_FLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built
 
 # Programs the host must have: the package of each.
 RUN_PACKAGES := ca-certificates qemu-system-x86 seabios xfsprogs btrfs-progs e2fsprogs kmod nftables iproute2 buildah crun mmdebstrap curl uidmap debian-archive-keyring
-TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static
+TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static zsh fish
 # What the page is made from, and the file that is there when it has been.
 PAGE_INPUTS := $(shell find web \( -name node_modules -o -name test-results -o -name e2e \) -prune -o -type f ! -name '*.gen.ts' -print) api/openapi.json
 PAGE        := internal/web/dist/app/index.html

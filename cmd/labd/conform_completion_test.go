@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a shell offers after Tab, asked of the shells themselves.
@@ -22,23 +25,34 @@ source <(labctl completion bash)
 COMP_WORDS=(labctl "$@" ""); COMP_CWORD=$#; COMP_CWORD=$((COMP_CWORD+1)); COMP_LINE="labctl $* "; COMP_POINT=${#COMP_LINE}; COMP_TYPE=63
 __start_labctl
 printf '%s\n' "${COMPREPLY[@]}"`,
-			"zsh":  "source <(labctl completion zsh); labctl __complete \"$@\" ''",
-			"fish": "labctl completion fish | source; complete -C \"labctl $argv \"",
+			// Typed into a shell with a terminal of its own, and Tab behind it;
+			// this waits for what is wanted to be shown.
+			"zsh": `zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PROMPT=; autoload -U compinit; compinit -u -D; source <(labctl completion zsh); LISTMAX=0; echo rea""dy'
+zpty -r shell out '*ready*'
+zpty -w -n shell "labctl $* "$'\t\t'
+zpty -r shell out "*$WANT*"
+print -r -- $out`,
+			"fish": "labctl completion fish | source; complete -C \"labctl $argv[2..] \"",
 		} {
-			program, err := exec.LookPath(shell)
-			if err != nil {
-				t.Logf("%s is not installed", shell)
-				continue
-			}
-			for args, want := range map[string]string{
-				"ssh": id, "ssh " + id + " -m": "two", "playground": "start", "playground start": "docker", "port-forward": id,
-			} {
-				cmd := exec.CommandContext(t.Context(), program, append([]string{"-c", script, shell}, strings.Fields(args)...)...)
-				cmd.Env, cmd.Dir = c.env, c.home
-				if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
-					t.Errorf("%s offers after %q: %v\n%s", shell, args, err, out)
+			t.Run(shell, func(t *testing.T) {
+				program, err := exec.LookPath(shell)
+				if err != nil {
+					t.Skipf("%s is not installed: make test-packages installs it", shell)
 				}
-			}
+				for args, want := range map[string]string{
+					"ssh": id, "ssh " + id + " -m": "two", "playground": "start", "playground start": "docker", "port-forward": id,
+				} {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					cmd := exec.CommandContext(ctx, program, append([]string{"-c", script, shell}, strings.Fields(args)...)...)
+					cmd.Env, cmd.Dir = append(slices.Clone(c.env), "WANT="+want, "TERM=dumb"), c.home
+					if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+						t.Errorf("%s offers after %q: %v\n%s", shell, args, err, out)
+					}
+					cancel()
+				}
+			})
 		}
 	})
 }

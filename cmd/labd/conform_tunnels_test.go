@@ -343,8 +343,11 @@ func TestConformExpose(t *testing.T) {
 				t.Errorf("list has no %s:\n%s", name, out)
 			}
 			c.must("expose", "remove", id, name)
-			if status, _ := get(t, stranger, address); status != http.StatusNotFound {
+			if status, _ := get(t, owner, address); status != http.StatusNotFound {
 				t.Errorf("%s after its removal: %d", address, status)
+			}
+			if _, text := get(t, stranger, address); !strings.Contains(text, "Sign in") { // as where it is private
+				t.Errorf("%s after its removal, to a stranger: %s", address, text)
 			}
 		}
 

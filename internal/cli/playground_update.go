@@ -31,7 +31,7 @@ manifest prints it. Without -f the manifest is manifest.yaml in the folder of
 	format := outputFlag(cmd, "name", "json")
 	cmd.Flags().StringVarP(&file, "file", "f", "", "manifest; - is stdin")
 	cmd.Flags().StringVarP(&dir, "dir", "d", "", "folder with the manifest (default: NAME)")
-	cmd.Flags().BoolVar(&force, "force", false, "do not ask; labctl never does here")
+	cmd.Flags().BoolVar(&force, "force", false, "overwrite other files of the folder without asking: labd keeps none, so this changes nothing")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the name alone")
 	cmd.MarkFlagsMutuallyExclusive("file", "dir")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -27,7 +27,10 @@ type exposure struct {
 	shell  *api.Shell
 }
 
-var errNothingExposed = api.Errorf(api.NotFound, "nothing is exposed here: its play may have ended")
+// errNothingExposed is what everybody hears who may not see what they ask for,
+// whether there is such a thing or not.
+var errNothingExposed = api.Errorf(api.NotFound, "nothing is exposed here for you: its play may have ended, or it is private: "+
+	"then open it in a browser that is signed in, or a port by labctl expose port --link")
 
 // domain is the name, and the port if it has one of its own, below which
 // exposed things live.
@@ -133,6 +136,11 @@ func (s *Server) serveExposed(w http.ResponseWriter, r *http.Request, id string)
 		r = socket
 	}
 	x, err := s.exposure(r, id)
+	var refusal *api.Error
+	if errors.As(err, &refusal) && refusal.Kind == api.NotFound {
+		s.keepOut(w, r, id)
+		return
+	}
 	if err == nil && r.Method == http.MethodConnect {
 		err = api.Errorf(api.Invalid, "an exposed port is no proxy: use labctl port-forward")
 	}
@@ -180,7 +188,7 @@ func (s *Server) exposure(r *http.Request, id string) (exposure, error) {
 func (s *Server) enter(w http.ResponseWriter, r *http.Request, x exposure) {
 	cookie, err := s.Visitors.Admit(x.play, x.id, r.URL.Query().Get("code"))
 	if err != nil {
-		s.refuseVisitor(w, r, err)
+		s.keepOut(w, r, x.id)
 		return
 	}
 	c := http.Cookie{Name: gateway.PortCookie, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
@@ -237,12 +245,25 @@ func (s *Server) mayVisit(w http.ResponseWriter, r *http.Request, x exposure) (b
 			return true, sameOrigin(r)
 		}
 	}
-	if r.Method == http.MethodGet && r.Header.Get("Upgrade") == "" && strings.Contains(r.Header.Get("Accept"), "text/html") {
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.apiRoot(r)+"/exposed/"+x.id+"/enter?"+url.Values{"to": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
-		return false, nil
+	s.keepOut(w, r, x.id)
+	return false, nil
+}
+
+// keepOut answers who may not see what has this id, and who asks for an id that
+// nothing has: the same, so that nobody learns which. A browser is sent to
+// labd's own host name, where people may be signed in.
+func (s *Server) keepOut(w http.ResponseWriter, r *http.Request, id string) {
+	_, err := play.ParseID(id)
+	if err != nil || r.Method != http.MethodGet || r.Header.Get("Upgrade") != "" || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		s.refuseVisitor(w, r, errNothingExposed)
+		return
 	}
-	return false, api.Errorf(api.Unauthenticated, "this is private: open it in a browser that is signed in, or a port by labctl expose port --link")
+	to := r.URL.RequestURI()
+	if r.URL.Path == enterPath { // its code is good no more
+		to = localPath(r.URL.Query().Get("to"))
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, s.apiRoot(r)+"/exposed/"+id+"/enter?"+url.Values{"to": {to}}.Encode(), http.StatusSeeOther)
 }
 
 // sameOrigin refuses what a page of another origin sends with the cookie: what

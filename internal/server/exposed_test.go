@@ -287,8 +287,30 @@ func TestPrivatePort(t *testing.T) {
 		return "Authorization: " + req.Header.Get("Authorization")
 	}()
 
-	if res, got := visit(t, l, "GET", p.URL+"/", nil); res.StatusCode != 401 || !strings.Contains(got, "private") {
+	if res, got := visit(t, l, "GET", p.URL+"/", nil); res.StatusCode != 404 || !strings.Contains(got, "private") {
 		t.Errorf("a stranger's program: %s %s", res.Status, got)
+	}
+	// Whoever knows an id learns nothing: a private port and none are the same.
+	strange := func(address string, lines ...string) string {
+		res, got := visit(t, l, "GET", address, nil, lines...)
+		res.Header.Del("Date")
+		res.Header.Del("X-Request-Id")
+		return fmt.Sprint(res.Status, res.Header, got)
+	}
+	none := strings.Repeat("0", len(p.ID))
+	for _, path := range []string{"/", "/.sandlot/enter?code=x", "/a?b=c"} {
+		for _, accept := range []string{"Accept: */*", "Accept: text/html", "Upgrade: websocket"} {
+			for _, who := range []string{"", "Authorization: Bearer x", "Authorization: Basic eDp5"} {
+				lines := []string{accept}
+				if who != "" {
+					lines = append(lines, who)
+				}
+				private := strange(p.URL+path, lines...)
+				if nothing := strange(strings.Replace(p.URL, p.ID, none, 1)+path, lines...); strings.ReplaceAll(nothing, none, p.ID) != private {
+					t.Errorf("%s, %q: a private port answers\n%s\nwhere nothing is exposed\n%s", path, lines, private, nothing)
+				}
+			}
+		}
 	}
 	if res, got := visit(t, l, "GET", p.URL+"/", nil, basic); res.StatusCode != 200 || !strings.Contains(got, `auth=""`) {
 		t.Errorf("the owner's program: %s %s", res.Status, got)
@@ -308,7 +330,7 @@ func TestPrivatePort(t *testing.T) {
 		t.Fatalf("%s to %q", res.Status, back)
 	}
 	// The code is of this port only.
-	if res, _ := visit(t, l, "GET", strings.Replace(back, p.ID, other.ID, 1), nil); res.StatusCode != 401 || len(res.Cookies()) != 0 {
+	if res, _ := visit(t, l, "GET", strings.Replace(back, p.ID, other.ID, 1), nil); res.StatusCode != 404 || len(res.Cookies()) != 0 {
 		t.Errorf("a code at another port: %s", res.Status)
 	}
 	res, _ = visit(t, l, "GET", toAPI, nil, basic)
@@ -326,14 +348,14 @@ func TestPrivatePort(t *testing.T) {
 		!framed.Secure || framed.SameSite != http.SameSiteNoneMode || !framed.Partitioned {
 		t.Errorf("cookie of frames %+v", framed)
 	}
-	if res, _ := visit(t, l, "GET", back, nil); res.StatusCode != 401 {
+	if res, _ := visit(t, l, "GET", back, nil); res.StatusCode != 404 {
 		t.Errorf("the code's second use: %s", res.Status)
 	}
 	with := "Cookie: app=1; " + cookie.Name + "=" + cookie.Value
 	if res, got := visit(t, l, "GET", p.URL+"/", nil, with); res.StatusCode != 200 || !strings.Contains(got, `cookie="app=1"`) {
 		t.Errorf("with the cookie: %s %s", res.Status, got)
 	}
-	if res, _ := visit(t, l, "GET", other.URL+"/", nil, with); res.StatusCode != 401 {
+	if res, _ := visit(t, l, "GET", other.URL+"/", nil, with); res.StatusCode != 404 {
 		t.Errorf("the cookie at another port: %s", res.Status)
 	}
 	// A page of another origin cannot change anything with it.
@@ -369,7 +391,7 @@ func TestPrivatePort(t *testing.T) {
 		t.Errorf("a link: %s %q", res.Status, res.Header.Get("Location"))
 	}
 	l.Gateway.Revoke(id)
-	if res, _ := visit(t, l, "GET", p.URL+"/", nil, with); res.StatusCode != 401 {
+	if res, _ := visit(t, l, "GET", p.URL+"/", nil, with); res.StatusCode != 404 {
 		t.Errorf("after the play's end: %s", res.Status)
 	}
 	// Secrets of the hand-over are in no log, and no page is told where its

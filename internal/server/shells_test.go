@@ -157,7 +157,7 @@ func TestPrivateShell(t *testing.T) {
 	}
 	at := "http://" + shell.ID + ".localhost:" + fmt.Sprint(portOf(t, site.URL))
 	for _, path := range []string{"/", "/assets/a-1.js", "/.sandlot/shell"} {
-		if res, got := visit(t, lab, "GET", site.URL+path, nil, "Host: "+strings.TrimPrefix(at, "http://")); res.StatusCode != 401 {
+		if res, got := visit(t, lab, "GET", site.URL+path, nil, "Host: "+strings.TrimPrefix(at, "http://")); res.StatusCode != 404 {
 			t.Errorf("a stranger at %s: %s %s", path, res.Status, got)
 		}
 	}
@@ -190,7 +190,7 @@ func TestPrivateShell(t *testing.T) {
 		t.Fatalf("%d %s", status, got)
 	}
 	// What the browser still has is worth nothing now.
-	if res, _ := visit(t, lab, "GET", site.URL+"/.sandlot/shell", nil, "Host: "+u.Host, "Cookie: "+cookie); res.StatusCode != 401 {
+	if res, _ := visit(t, lab, "GET", site.URL+"/.sandlot/shell", nil, "Host: "+u.Host, "Cookie: "+cookie); res.StatusCode != 404 {
 		t.Errorf("after signing out: %s", res.Status)
 	}
 }
