@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -78,6 +79,10 @@ func linkPort(s *Server, c *call) (any, error) {
 // there.
 func enterPort(s *Server, w http.ResponseWriter, c *call) error {
 	x, err := s.exposure(c.Request, c.PathValue("port"))
+	var refusal *api.Error
+	if errors.As(err, &refusal) && refusal.Kind == api.NotFound {
+		return errNothingExposed
+	}
 	if err != nil {
 		return err
 	}

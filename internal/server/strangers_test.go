@@ -214,7 +214,7 @@ func TestTicketsAreForOnePlay(t *testing.T) {
 	// bob's own link, tried at ann's port, and ann's port through bob's play.
 	link := decode[api.Conn](t, f.site.call(t, "POST", "/api/plays/"+his.ID+"/ports/"+hisPort.ID+"/links", f.session(bob), "")).URL
 	code := link[strings.Index(link, "?"):]
-	if status, _, headers := f.sent("GET", "/.sandlot/enter"+code, "", "", "Host", herPort.ID+".localhost"); status != 401 || strings.Contains(headers, "Set-Cookie") {
+	if status, _, headers := f.sent("GET", "/.sandlot/enter"+code, "", "", "Host", herPort.ID+".localhost"); status != 404 || strings.Contains(headers, "Set-Cookie") {
 		t.Errorf("his code at her port: %d\n%s", status, headers)
 	}
 	for _, path := range []string{
