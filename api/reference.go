@@ -33,3 +33,11 @@ type KernelVersion struct {
 	// Ready tells whether it is on this host.
 	Ready bool `json:"ready"`
 }
+
+// Backend is a VMM that manifests may ask for. Addition.
+type Backend struct {
+	Name string `json:"name"`
+	// Ready tells whether this host runs machines with it; else another takes
+	// its place, with a note, or the start is refused if labd is strict.
+	Ready bool `json:"ready"`
+}

@@ -37,6 +37,29 @@ type ForkPlay struct {
 	Title string `json:"title,omitempty"` // "" is the play's
 }
 
+// Draft is a manifest that somebody is writing: for a new playground over a
+// base, or instead of what a playground of theirs says. Addition.
+type Draft struct {
+	Text string `json:"text" jsonschema:"required"` // YAML
+	// Name and Base are of a new playground; no base is flexbox.
+	Name string `json:"name,omitempty"`
+	Base string `json:"base,omitempty"`
+	// Playground is the one to be changed.
+	Playground string `json:"playground,omitempty"`
+}
+
+// CheckedDraft says everything that is wrong with a draft. Definition is there
+// if there are no errors: it creates or updates the playground. Addition.
+type CheckedDraft struct {
+	Problems   []Problem       `json:"problems"`
+	Definition *PlaygroundSpec `json:"definition,omitempty"`
+}
+
+// ManifestText is a manifest as YAML, without name, base and cover. Addition.
+type ManifestText struct {
+	Text string `json:"text"`
+}
+
 // Names of actions on a play.
 const (
 	ActionSetTitle       = "set_title"

@@ -288,3 +288,17 @@ func (c *Control) Bases(context.Context) ([]api.Playground, error) {
 	}
 	return list, nil
 }
+
+// Backends are those that manifests may name, with whether this host has them.
+func (c *Control) Backends(ctx context.Context) ([]api.Backend, error) {
+	facts, err := c.opts.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []api.Backend
+	for _, name := range manifest.Backends {
+		_, here := facts.Backends[name]
+		list = append(list, api.Backend{Name: name, Ready: here})
+	}
+	return list, nil
+}

@@ -83,6 +83,35 @@ func removePlayground(s *Server, c *call) (any, error) {
 	return struct{}{}, s.Playgrounds.RemovePlayground(c.Context(), c.user, c.PathValue("name"))
 }
 
+func (s *Server) drafter() (Drafter, error) {
+	d, ok := s.Playgrounds.(Drafter)
+	if !ok {
+		return nil, api.Errorf(api.Unsupported, "this labd reads no manifests")
+	}
+	return d, nil
+}
+
+func showManifest(s *Server, c *call) (any, error) {
+	d, err := s.drafter()
+	if err != nil {
+		return nil, err
+	}
+	text, err := d.ManifestText(c.Context(), c.user, c.PathValue("name"), c.URL.Query().Get("for") == "new")
+	return api.ManifestText{Text: text}, err
+}
+
+func checkDraft(s *Server, c *call) (any, error) {
+	d, err := s.drafter()
+	if err != nil {
+		return nil, err
+	}
+	draft, err := decode[api.Draft](c)
+	if err != nil {
+		return nil, err
+	}
+	return d.CheckDraft(c.Context(), c.user, draft)
+}
+
 // listFiles answers clients that compare the files of a folder with those of a
 // playground, which are none: a manifest has its text and its cover in itself.
 func listFiles(*Server, *call) (any, error) { return []api.ContentFile{}, nil }
@@ -93,6 +122,10 @@ func listSources(s *Server, c *call) (any, error) {
 
 func listKernels(s *Server, c *call) (any, error) {
 	return cached(orEmpty(s.References.Kernels(c.Context())))
+}
+
+func listBackends(s *Server, c *call) (any, error) {
+	return cached(orEmpty(s.References.Backends(c.Context())))
 }
 
 func listBases(s *Server, c *call) (any, error) {

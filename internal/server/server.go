@@ -56,6 +56,15 @@ type Searcher interface {
 	Search(ctx context.Context, user api.Me, what api.Search) (items []api.SearchItem, total int, err error)
 }
 
+// Drafter is the extra power of Playgrounds that knows manifests as text.
+type Drafter interface {
+	// ManifestText is a playground's manifest as YAML; anew, what a new one
+	// over it begins with.
+	ManifestText(ctx context.Context, user api.Me, name string, anew bool) (string, error)
+	// CheckDraft says what is wrong with a manifest, with its lines.
+	CheckDraft(ctx context.Context, user api.Me, d api.Draft) (api.CheckedDraft, error)
+}
+
 // Plays starts and shows plays.
 type Plays interface {
 	// Start plans the play, records it and returns it while it is still
@@ -123,6 +132,8 @@ type References interface {
 	// Sources are the images that manifests may name, ready or not.
 	Sources(ctx context.Context) ([]api.Source, error)
 	Kernels(ctx context.Context) ([]api.KernelVersion, error)
+	// Backends that manifests may name, here or not.
+	Backends(ctx context.Context) ([]api.Backend, error)
 	// Bases are the playgrounds to derive from, with their definitions.
 	Bases(ctx context.Context) ([]api.Playground, error)
 }

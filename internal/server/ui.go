@@ -13,6 +13,8 @@ import (
 var views = []route{
 	{"GET", "/{$}", page, nil, view200, about{summary: "The catalog"}},
 	{"GET", "/playgrounds/{name}", page, nil, view200, about{summary: "A playground"}},
+	{"GET", "/new", page, nil, view200, about{summary: "A new playground, in the editor"}},
+	{"GET", "/playgrounds/{name}/edit", page, nil, view200, about{summary: "The editor of a playground's manifest"}},
 	{"GET", "/plays", page, nil, view200, about{summary: "The user's plays"}},
 	{"GET", "/plays/{id}", page, nil, view200, about{summary: "A play: its start, then its tabs"}},
 	{"GET", "/account/{view}", page, nil, view200, about{summary: "A part of the user's account"}},

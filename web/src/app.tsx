@@ -11,6 +11,8 @@ import { Layout } from "./ui/Layout";
 
 const Account = lazy(() => import("./pages/Account"));
 const Admin = lazy(() => import("./pages/Admin"));
+const NewPlayground = lazy(async () => ({ default: (await import("./pages/Editor")).NewPlayground }));
+const EditPlayground = lazy(async () => ({ default: (await import("./pages/Editor")).EditPlayground }));
 const Landing = lazy(() => import("./pages/Landing"));
 const Plays = lazy(() => import("./pages/Plays"));
 const PlayEntry = lazy(() => import("./pages/PlayEntry"));
@@ -20,6 +22,8 @@ export function App() {
     <Switch>
       <Route path="/"><Shown><Catalog /></Shown></Route>
       <Route path="/playgrounds/:name">{({ name }) => <Shown><Landing key={name} name={name} /></Shown>}</Route>
+      <Route path="/playgrounds/:name/edit">{({ name }) => <Shown user><EditPlayground key={name} name={name} /></Shown>}</Route>
+      <Route path="/new"><Shown user><NewPlayground /></Shown></Route>
       <Route path="/plays/:id">{({ id }) => <Shown user full><PlayEntry key={id} id={id} /></Shown>}</Route>
       <Route path="/plays"><Shown user><Plays /></Shown></Route>
       <Route path="/account"><Shown user><Account /></Shown></Route>

@@ -18,6 +18,10 @@ func (l *Lab) Sources(context.Context) ([]api.Source, error) {
 }
 
 // Kernels are one that is here and one that is not.
+func (l *Lab) Backends(context.Context) ([]api.Backend, error) {
+	return []api.Backend{{Name: "qemu", Ready: true}, {Name: "firecracker"}}, nil
+}
+
 func (l *Lab) Kernels(context.Context) ([]api.KernelVersion, error) {
 	return []api.KernelVersion{
 		{Version: "6.1", Release: "6.1.0-37-cloud-amd64", SizeBytes: 100 << 20, Default: true, Ready: true},

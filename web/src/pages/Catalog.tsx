@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Box, Search, SearchX } from "lucide-react";
+import { Box, Plus, Search, SearchX } from "lucide-react";
 import { ToggleGroup } from "radix-ui";
 import { Link, useSearchParams } from "wouter";
 import { type Playground, api, got } from "../api/client";
@@ -45,7 +45,7 @@ function Shelves() {
   const shown = find(all, words, shelf, category, me?.id);
   const filtered = Boolean(words || category || shelf !== "all");
   return (
-    <Page title="Catalog" heading="What do you want to try?" lead="Pick a playground: real machines, ready in a moment, yours alone.">
+    <Page title="Catalog" heading="What do you want to try?" lead="Pick a playground: real machines, ready in a moment, yours alone." actions={<Button asChild><Link href="/new"><Plus size={17} aria-hidden /> New playground</Link></Button>}>
       <div className={css["tools"]} role="search">
         <label className={css["search"]}>
           <Search size={17} aria-hidden />
@@ -67,9 +67,9 @@ function Shelves() {
         <Empty
           icon={<SearchX size={34} aria-hidden />}
           title={filtered ? "Nothing matches" : "There are no playgrounds yet"}
-          actions={filtered ? <Button onClick={() => setParams({}, { replace: true })}>Show all</Button> : undefined}
+          actions={<>{filtered && <Button onClick={() => setParams({}, { replace: true })}>Show all</Button>}{shelf === "mine" && !words && <Button look="primary" asChild><Link href="/new">New playground</Link></Button>}</>}
         >
-          {shelf === "mine" && !words ? <>Playgrounds of your own appear here: <code>labctl playground create</code>, or save one from a play.</> : "Try fewer words, or another category."}
+          {shelf === "mine" && !words ? <>Playgrounds of your own appear here: write one, or save one from a play.</> : "Try fewer words, or another category."}
         </Empty>
       )}
       <ul className={css["grid"]}>

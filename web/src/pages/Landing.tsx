@@ -1,17 +1,17 @@
 // A playground before it is started: what it is, what it takes, and the start.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { AppWindow, Code2, Compass, Cpu, Globe, MemoryStick, Play as PlayIcon, Server, SquareTerminal, SlidersHorizontal } from "lucide-react";
+import { AppWindow, Code2, Compass, CopyPlus, Cpu, Gauge, Globe, HardDrive, MemoryStick, Pencil, Play as PlayIcon, Server, SquareTerminal, SlidersHorizontal } from "lucide-react";
 import { type FormEvent, Suspense, lazy, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { ApiError, type Playground, type Schemas, api, got } from "../api/client";
 import { playKey } from "../api/events";
 import { RequireUser } from "../session/RequireUser";
-import { useMe } from "../session/useSession";
+import { isAdministrator, useMe } from "../session/useSession";
 import { Topology, pictureOf } from "../topology/Topology";
 import { Badge, Button, Card, Failure, Field, Notice, Page, SelectField, Skeleton, TextField, ui } from "../ui";
 import { Cover } from "./Catalog";
 import { shelfOf } from "./catalog";
-import { type Choices, type Condition, cost, defaults, mebibytes, refuse, sizeText, startBody, tabKind } from "./start";
+import { type Choices, type Condition, cost, defaults, mebibytes, leaves, refuse, sizeText, startBody, tabKind } from "./start";
 import css from "./landing.module.css";
 
 const Markdown = lazy(() => import("../ui/Markdown"));
@@ -67,6 +67,7 @@ function Shown({ playground: p }: { playground: Playground }) {
               <Badge tone={shelf === "official" ? "info" : "accent"}>{shelf === "official" ? "official" : shelf === "mine" ? "mine" : `by ${p.owner}`}</Badge>
               {(p.categories ?? []).map((c) => <Badge key={c}>{c}</Badge>)}
             </div>
+            <Writing playground={p} mine={shelf === "mine" || (shelf === "community" && isAdministrator(me))} />
           </header>
           {(p.machines ?? []).length > 0 && (
             <Card title="Machines and networks"><Topology {...pictureOf(p)} looks={looks} /></Card>
@@ -101,6 +102,18 @@ function Shown({ playground: p }: { playground: Playground }) {
         <aside className={css["side"]}><Start playground={p} mine={shelf !== "community"} /></aside>
       </div>
     </Page>
+  );
+}
+
+/** Ways into the editor, for who may read it. */
+function Writing({ playground: p, mine }: { playground: Playground; mine: boolean }) {
+  if (p.userAccess && !p.userAccess.canRead) return null;
+  const name = encodeURIComponent(p.name);
+  return (
+    <div className={ui["chips"]}>
+      {mine && <Button size="small" asChild><Link href={`/playgrounds/${name}/edit`}><Pencil size={15} aria-hidden /> Edit</Link></Button>}
+      <Button size="small" asChild><Link href={`/new?base=${name}`}><CopyPlus size={15} aria-hidden /> New playground from this</Link></Button>
+    </div>
   );
 }
 
@@ -178,23 +191,24 @@ function ConditionField({ condition: c, value, wrong, onChange }: { condition: C
   return <TextField label={label} name={name} value={value} wrong={wrong} placeholder={c.placeholder} hint={c.validationRegex ? <>matches <code>{c.validationRegex}</code></> : undefined} onChange={(e) => onChange(e.target.value)} spellCheck={false} autoComplete="off" />;
 }
 
-const backends: [string, string][] = [["qemu", "QEMU"], ["firecracker", "Firecracker"], ["cloud-hypervisor", "Cloud Hypervisor"]];
+const backendNames: Record<string, string> = { qemu: "QEMU", firecracker: "Firecracker", "cloud-hypervisor": "Cloud Hypervisor" };
 
 function Choose({ choices, onChange }: { choices: Choices; onChange: (c: Choices) => void }) {
   const kernels = useQuery({ queryKey: ["kernels"], queryFn: () => got(api.GET("/api/kernels")), staleTime: 300_000 });
+  const backends = useQuery({ queryKey: ["backends"], queryFn: () => got(api.GET("/api/backends")), staleTime: 300_000 });
   return (
     <details className={css["more"]}>
       <summary>Backend and kernel</summary>
       <div>
-        <SelectField label="Backend" value={choices.backend} hint="One that this host lacks is replaced, with a note." onChange={(e) => onChange({ ...choices, backend: e.target.value })}>
+        <SelectField label="Backend" value={choices.backend} onChange={(e) => onChange({ ...choices, backend: e.target.value })}>
           <option value="">as the playground says</option>
-          {backends.map(([value, name]) => <option key={value} value={value}>{name}</option>)}
+          {(backends.data ?? []).map((b) => <option key={b.name} value={b.name} disabled={!b.ready}>{backendNames[b.name] ?? b.name}{b.ready ? "" : " (not on this host)"}</option>)}
         </SelectField>
         <Field label="Kernel">
           {(ids) => (
             <select {...ids} className={ui["input"]} value={choices.kernel} onChange={(e) => onChange({ ...choices, kernel: e.target.value })}>
               <option value="">as the playground says</option>
-              {(kernels.data ?? []).map((k) => <option key={k.version} value={k.version}>{k.version}{k.ready ? "" : " (fetched first)"}</option>)}
+              {(kernels.data ?? []).map((k) => <option key={k.version} value={k.version} disabled={!k.ready}>{k.version}{k.ready ? "" : " (not on this host)"}</option>)}
             </select>
           )}
         </Field>
@@ -204,13 +218,28 @@ function Choose({ choices, onChange }: { choices: Choices; onChange: (c: Choices
 }
 
 function Cost({ playground: p }: { playground: Playground }) {
+  const plan = useQuery({ queryKey: ["plan"], queryFn: () => got(api.GET("/api/account/plan")) }).data;
   const takes = cost(p);
   if (takes.machines === 0) return null;
+  const after = plan && leaves(p, takes, plan);
   return (
-    <div className={css["cost"]} aria-label="What it takes">
-      <span><Server size={16} aria-hidden /> {takes.machines} {takes.machines === 1 ? "machine" : "machines"}</span>
-      <span><Cpu size={16} aria-hidden /> {takes.cpus} {takes.cpus === 1 ? "CPU" : "CPUs"}</span>
-      {takes.memory > 0 && <span><MemoryStick size={16} aria-hidden /> {sizeText(takes.memory)}</span>}
-    </div>
+    <>
+      <div className={css["cost"]} role="group" aria-label="What it takes">
+        <span><Server size={16} aria-hidden /> {takes.machines} {takes.machines === 1 ? "machine" : "machines"}</span>
+        <span><Cpu size={16} aria-hidden /> {takes.cpus} {takes.cpus === 1 ? "CPU" : "CPUs"}</span>
+        {takes.memory > 0 && <span><MemoryStick size={16} aria-hidden /> {sizeText(takes.memory)}</span>}
+        {takes.drives > 0 && <span><HardDrive size={16} aria-hidden /> {sizeText(takes.drives)}</span>}
+      </div>
+      {after && after.lines.length > 0 && (
+        <div className={css["budget"]} role="group" aria-label="What your plan leaves">
+          <Gauge size={16} aria-hidden />
+          <div><span>Of your plan <Link href="/account">{plan.name}</Link>:</span><ul>{after.lines.map((l) => <li key={l}>{l}</li>)}</ul></div>
+        </div>
+      )}
+      {after?.scaled && <p className={ui["hint"]}>Its machines get less than it asks for: your plan gives no more.</p>}
+      {after && after.refused.length > 0 && (
+        <Notice tone="warn" actions={<Button size="small" asChild><Link href="/plays">My plays</Link></Button>}>{after.refused.join(" ")} Stop or destroy one first.</Notice>
+      )}
+    </>
   );
 }

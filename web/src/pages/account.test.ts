@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Schemas } from "../api/client";
-import { bounds, browserName, sessionName, shares, timeText } from "./account";
+import { bounds, browserName, sessionName, shares } from "./account";
+import { timeText } from "./start";
 
 const limits = { machineCpus: 2, machineMemory: "4GiB", playCpus: 5, playMemory: "8GiB", plays: 2, storedPlays: 3, playTime: "1h0m0s", longestPlayTime: "4h0m0s", poolSpace: "120GiB", playgrounds: 20 };
 const none = { machineCpus: 0, machineMemory: "", playCpus: 0, playMemory: "", plays: 0, storedPlays: 0, playTime: "", longestPlayTime: "", poolSpace: "", playgrounds: 0 };

@@ -1,19 +1,11 @@
 // What the account's pages say of plans, sessions and tokens; pure.
 import type { Schemas } from "../api/client";
-import { mebibytes, sizeText } from "./start";
+import { mebibytes, sizeText, timeText } from "./start";
 
 type UserPlan = Schemas["UserPlan"];
 
 /** One limit of a plan and what is used of it; a limit of 0 is none. */
 export type Share = { name: string; used: number; limit: number; text: string; full: boolean };
-
-/** "1h30m0s" as people say it; "" for none. */
-export function timeText(duration: string): string {
-  const match = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(duration);
-  if (!match || !duration) return duration;
-  const parts = [[match[1], "h"], [match[2], "min"], [match[3], "s"]].filter(([n]) => Number(n) > 0);
-  return parts.map(([n, unit]) => `${n} ${unit}`).join(" ");
-}
 
 /** What counts against the plan, with what is left of each. */
 export function shares(plan: UserPlan): Share[] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Playground } from "../api/client";
-import { cost, defaults, mebibytes, refuse, sizeText, startBody } from "./start";
+import type { Playground, Schemas } from "../api/client";
+import { cost, defaults, leaves, mebibytes, refuse, sizeText, startBody } from "./start";
 
 describe("refuse", () => {
   test("what is needed, what may stay empty", () => {
@@ -39,4 +39,30 @@ test("choices go to every machine, and change nothing else", () => {
   expect(body.machines).toEqual([{ ...p.machines![0], kernel: { source: "6.1" } }, { ...p.machines![1], kernel: { source: "6.1" } }]);
 });
 
-test("cost", () => expect(cost(p)).toEqual({ machines: 2, cpus: 3, memory: 1024 }));
+test("cost", () => expect(cost(p)).toMatchObject({ machines: 2, cpus: 3, memory: 1024 }));
+
+describe("leaves", () => {
+  const plan = (limits: Partial<Schemas["PlanLimits"]>, use: Partial<Schemas["PlanUse"]>) =>
+    ({ name: "free", limits: { machineCpus: 0, machineMemory: "", playCpus: 0, playMemory: "", plays: 0, storedPlays: 0, playTime: "", longestPlayTime: "", poolSpace: "", playgrounds: 0, ...limits }, use: { plays: 0, storedPlays: 0, poolSpace: "0", playgrounds: 0, ...use } }) as Schemas["UserPlan"];
+  const p = { name: "x", machines: [{ name: "a", drives: [{ size: "30GiB" }, {}], resources: { cpuCount: 4, ramSize: "2GiB" } }] } as unknown as Playground;
+  const takes = cost(p);
+  test("no limits leave everything", () => {
+    expect(takes.drives).toBe(30 * 1024);
+    expect(leaves(p, takes, plan({}, { plays: 7 }))).toEqual({ lines: [], refused: [], scaled: false });
+  });
+  test("what is left, and the time", () => {
+    expect(leaves(p, takes, plan({ plays: 2, poolSpace: "120GiB", playTime: "1h0m0s", longestPlayTime: "4h0m0s" }, { plays: 1, poolSpace: "40GiB" }))).toEqual({
+      lines: ["1 of the 1 play that you may still run", "30 GiB of the 80 GiB left for drives", "time: 1 h, up to 4 h"], refused: [], scaled: false,
+    });
+  });
+  test("what is used up stands in the way", () => {
+    const { refused, lines } = leaves(p, takes, plan({ plays: 2, poolSpace: "60GiB" }, { plays: 2, poolSpace: "40GiB" }));
+    expect(refused).toEqual(["2 of your plays run, and your plan allows 2 at once.", "Its drives need 30 GiB, and 20 GiB of your 60 GiB are left."]);
+    expect(lines).toEqual([]);
+  });
+  test("machines above the plan are scaled down", () => {
+    expect(leaves(p, takes, plan({ machineCpus: 2 }, {})).scaled).toBe(true);
+    expect(leaves(p, takes, plan({ playMemory: "1GiB" }, {})).scaled).toBe(true);
+    expect(leaves(p, takes, plan({ machineCpus: 4, machineMemory: "2GiB" }, {})).scaled).toBe(false);
+  });
+});

@@ -53,14 +53,48 @@ export function mebibytes(size: string | undefined): number {
 
 export const sizeText = (mib: number) => (mib >= 1024 ? `${Math.round((mib / 1024) * 10) / 10} GiB` : `${Math.round(mib)} MiB`);
 
-/** What a start takes: machines without a figure get the least that labd gives. */
-export function cost(p: Playground): { machines: number; cpus: number; memory: number } {
+export type Takes = { machines: number; cpus: number; memory: number; drives: number };
+
+/** What a start takes: machines without a figure get the least that labd gives. Sizes are MiB. */
+export function cost(p: Playground): Takes {
   const machines = p.machines ?? [];
   return {
     machines: machines.length,
+    drives: machines.reduce((n, m) => n + (m.drives ?? []).reduce((d, x) => d + mebibytes(x.size), 0), 0),
     cpus: machines.reduce((n, m) => n + (m.resources?.cpuCount ?? 1), 0),
     memory: machines.reduce((n, m) => n + mebibytes(m.resources?.ramSize), 0),
   };
+}
+
+/** What a start leaves of the plan, and what stands in its way. */
+export function leaves(p: Playground, takes: Takes, plan: Schemas["UserPlan"]): { lines: string[]; refused: string[]; scaled: boolean } {
+  const { limits, use } = plan;
+  const lines: string[] = [];
+  const refused: string[] = [];
+  if (limits.plays) {
+    const left = limits.plays - use.plays;
+    if (left <= 0) refused.push(`${use.plays} of your plays run, and your plan allows ${limits.plays} at once.`);
+    else lines.push(`1 of the ${left} ${left === 1 ? "play" : "plays"} that you may still run`);
+  }
+  const room = mebibytes(limits.poolSpace);
+  if (room && takes.drives) {
+    const left = room - mebibytes(use.poolSpace);
+    if (takes.drives > left) refused.push(`Its drives need ${sizeText(takes.drives)}, and ${sizeText(Math.max(0, left))} of your ${sizeText(room)} are left.`);
+    else lines.push(`${sizeText(takes.drives)} of the ${sizeText(left)} left for drives`);
+  }
+  if (limits.playTime) lines.push(`time: ${timeText(limits.playTime)}${limits.longestPlayTime && limits.longestPlayTime !== limits.playTime ? `, up to ${timeText(limits.longestPlayTime)}` : ""}`);
+  const over = (have: number, most: number) => most > 0 && have > most;
+  const scaled = over(takes.cpus, limits.playCpus) || over(takes.memory, mebibytes(limits.playMemory)) ||
+    (p.machines ?? []).some((m) => over(m.resources?.cpuCount ?? 0, limits.machineCpus) || over(mebibytes(m.resources?.ramSize), mebibytes(limits.machineMemory)));
+  return { lines, refused, scaled };
+}
+
+/** "1h30m0s" as people say it; "" for none. */
+export function timeText(duration: string): string {
+  const match = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(duration);
+  if (!match || !duration) return duration;
+  const parts = [[match[1], "h"], [match[2], "min"], [match[3], "s"]].filter(([n]) => Number(n) > 0);
+  return parts.map(([n, unit]) => `${n} ${unit}`).join(" ");
 }
 
 const kinds: Record<string, string> = { terminal: "Terminal", ide: "IDE", kexp: "Kubernetes Explorer", "http-port": "Web application", "web-page": "Web page" };
