@@ -1,5 +1,5 @@
 // One's own account, and what administrators see and do.
-import { accessible, control, expect, join, password, screens, signIn, told, test } from "./story";
+import { accessible, control, expect, password, screens, signIn, told, test } from "./story";
 import type { Page } from "@playwright/test";
 
 test.describe.configure({ mode: "serial" });
@@ -19,7 +19,7 @@ async function asAdministrator(page: Page) {
 }
 
 test("the account's page: who one is, and what the plan leaves", async ({ page }) => {
-  await join(page, "mia");
+  await signIn(page, "mia");
   await page.getByRole("button", { name: "Account of mia" }).click();
   await page.getByRole("menuitem", { name: "Account" }).click();
   await expect(page).toHaveURL(told.url + "/account");
@@ -103,7 +103,7 @@ test("sessions end: one, all others, and those that had the old password", async
 });
 
 test("administration is for administrators, whatever address is asked for", async ({ page }) => {
-  await join(page, "joe");
+  await signIn(page, "joe");
   await page.goto(told.url + "/admin/users");
   await expect(page.getByRole("heading", { name: "This is for administrators" })).toBeVisible();
   for (const path of ["users", "plans", "host", "jobs", "settings", "plays"]) {
@@ -214,7 +214,7 @@ test("everybody's plays: seen, stopped and destroyed by an administrator", async
 });
 
 test("the editor: a new playground, its mistakes at their lines, changed and removed", async ({ page }) => {
-  await join(page, "ned");
+  await signIn(page, "ned");
   await page.getByRole("link", { name: "New playground" }).click();
   await expect(page).toHaveURL(told.url + "/new");
   const editor = page.getByRole("textbox", { name: "Manifest" });
