@@ -111,10 +111,10 @@ func (a *Admin) find(ctx context.Context, id string) (store.User, error) {
 // ChangeUser changes an account. Nobody locks themselves out or gives up being
 // an administrator: so there is always one.
 func (a *Admin) ChangeUser(ctx context.Context, admin api.Me, id string, change api.ChangeAccount) (api.Account, error) {
-	u, err := a.find(ctx, id)
-	if err != nil {
+	if _, err := a.find(ctx, id); err != nil {
 		return api.Account{}, err
 	}
+	var err error
 	own := admin.ID == id
 	switch {
 	case own && change.Disabled != nil && *change.Disabled:
@@ -141,7 +141,8 @@ func (a *Admin) ChangeUser(ctx context.Context, admin api.Me, id string, change 
 	if err != nil {
 		return api.Account{}, err
 	}
-	if u, err = a.find(ctx, id); err != nil {
+	u, err := a.find(ctx, id)
+	if err != nil {
 		return api.Account{}, err
 	}
 	return a.user(ctx, u)
