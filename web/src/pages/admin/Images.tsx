@@ -73,7 +73,7 @@ export function Images() {
               {(host.data?.kernels ?? []).map((k) => (
                 <li key={k.version}>
                   <div><b>{k.version}</b> {k.default && <Badge>default</Badge>}{!k.ready && <Badge>not here</Badge>}<p className={ui["hint"]}>{k.ready ? <>{k.release} · {bytesText(k.sizeBytes ?? 0)}</> : "from Debian's archive"}</p></div>
-                  <Button size="small" busy={busy("kernel", k.version)} onClick={() => start.mutate({ kind: "kernel", name: k.version, force: k.ready })} aria-label={k.ready ? `Look for a newer ${k.version}` : `Fetch ${k.version}`}><Download size={15} aria-hidden /> {k.ready ? "Renew" : "Fetch"}</Button>
+                  <Button size="small" busy={busy("kernel", k.version)} onClick={() => start.mutate({ kind: "kernel", name: k.version, force: k.ready })} aria-label={k.ready ? `Renew ${k.version}` : `Fetch ${k.version}`}><Download size={15} aria-hidden /> {k.ready ? "Renew" : "Fetch"}</Button>
                 </li>
               ))}
             </ul>
