@@ -80,6 +80,7 @@ Before=shutdown.target
 StartupCPUWeight=10000
 `
 
+// sessionsEarly is a drop-in for the slice of all logins.
 const sessionsEarly = `[Slice]
 StartupCPUWeight=1000
 `

@@ -21,6 +21,9 @@ func TestSSHStartsFirst(t *testing.T) {
 			t.Errorf("no %q in %q", line, dropIn)
 		}
 	}
+	if got := content(t, root, "/run/systemd/system/user.slice.d/50-sandlot.conf"); !strings.Contains(got, "StartupCPUWeight=") {
+		t.Errorf("logins wait behind what boots: %q", got)
+	}
 	bare := image(t, debian(t))
 	if err := (&identity{tree: bare, config: wire.Config{NoSSH: true}}).sshHints(); err != nil {
 		t.Fatal(err)

@@ -176,7 +176,8 @@ func (a *Accounts) SetPassword(ctx context.Context, name, password string) error
 	if err != nil {
 		return err
 	}
-	return a.store.SetPassword(ctx, u.ID, name, hashed, "")
+	_, err = a.store.SetPassword(ctx, u.ID, name, hashed, "")
+	return err
 }
 
 // SetDisabled locks an account out, at once and everywhere, or lets it in

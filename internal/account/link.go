@@ -123,7 +123,7 @@ func (a *Accounts) Accept(ctx context.Context, token, name, password string, fro
 		id = name
 		err = a.store.AddUser(ctx, store.User{ID: id, Name: name, PasswordHash: hashed, Role: l.Role, CreatedAt: a.Now()})
 	} else {
-		err = a.store.SetPassword(ctx, id, name, hashed, "")
+		_, err = a.store.SetPassword(ctx, id, name, hashed, "")
 	}
 	if err := taken(name, err); err != nil {
 		return "", who, err

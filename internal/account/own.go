@@ -14,15 +14,28 @@ func (a *Accounts) Account(ctx context.Context, user api.Me) (api.Account, error
 	if err != nil {
 		return api.Account{}, err
 	}
-	providers, err := a.store.WithIdentity(ctx)
-	return wireAccount(u, providers[u.ID]), err
+	list, err := a.Describe(ctx, u)
+	if err != nil {
+		return api.Account{}, err
+	}
+	return list[0], nil
 }
 
-func wireAccount(u store.User, provider bool) api.Account {
-	return api.Account{
-		ID: u.ID, Name: u.Name, Role: u.Role, GivenPlan: u.Plan, Disabled: u.Disabled,
-		Password: u.PasswordHash != "", Provider: provider, CreatedAt: api.Time(u.CreatedAt),
+// Describe tells of accounts what their users and administrators see, in the
+// same order.
+func (a *Accounts) Describe(ctx context.Context, users ...store.User) ([]api.Account, error) {
+	providers, err := a.store.WithIdentity(ctx)
+	if err != nil {
+		return nil, err
 	}
+	list := make([]api.Account, len(users))
+	for i, u := range users {
+		list[i] = api.Account{
+			ID: u.ID, Name: u.Name, Role: u.Role, GivenPlan: u.Plan, Disabled: u.Disabled,
+			Password: u.PasswordHash != "", Provider: providers[u.ID], CreatedAt: api.Time(u.CreatedAt),
+		}
+	}
+	return list, nil
 }
 
 // Sessions lists what the user is signed in by, the newest first, without what
@@ -88,14 +101,5 @@ func (a *Accounts) ChangePassword(ctx context.Context, user api.Me, req api.Chan
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.SessionsOf(ctx, u.ID)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range rows {
-		if s.ID != keep && !s.ExpiresAt.IsZero() {
-			ended = append(ended, s.ID)
-		}
-	}
-	return ended, a.store.SetPassword(ctx, u.ID, u.Name, hashed, keep)
+	return a.store.SetPassword(ctx, u.ID, u.Name, hashed, keep)
 }

@@ -74,29 +74,25 @@ func (a *Admin) Users(ctx context.Context, search string, page api.Page) ([]api.
 	}
 	word := strings.ToLower(strings.TrimSpace(search))
 	all = slices.DeleteFunc(all, func(u store.User) bool { return !strings.Contains(u.Name, word) && !strings.Contains(u.ID, word) })
-	list := []api.Account{}
-	for _, u := range all[min(page.Offset, len(all)):] {
-		if len(list) == page.Limit {
-			break
-		}
-		one, err := a.user(ctx, u)
-		if err != nil {
-			return nil, 0, err
-		}
-		list = append(list, one)
-	}
-	return list, len(all), nil
+	rest := all[min(page.Offset, len(all)):]
+	list, err := a.describe(ctx, rest[:min(page.Limit, len(rest))]...)
+	return list, len(all), err
 }
 
-func (a *Admin) user(ctx context.Context, u store.User) (api.Account, error) {
-	one, err := a.opts.Accounts.Account(ctx, api.Me{ID: u.ID})
+// describe tells of accounts what administrators see, in the same order.
+func (a *Admin) describe(ctx context.Context, users ...store.User) ([]api.Account, error) {
+	list, err := a.opts.Accounts.Describe(ctx, users...)
 	if err != nil {
-		return one, err
+		return nil, err
 	}
-	use, err := a.opts.Store.UseOf(ctx, u.ID)
-	one.Plan = control.PlanOf(u, a.opts.Plans, a.opts.DefaultPlan)
-	one.Use = control.WireUse(use)
-	return one, err
+	for i, u := range users {
+		use, err := a.opts.Store.UseOf(ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		list[i].Plan, list[i].Use = control.PlanOf(u, a.opts.Plans, a.opts.DefaultPlan), control.WireUse(use)
+	}
+	return list, nil
 }
 
 // find returns the user with this id.
@@ -145,7 +141,11 @@ func (a *Admin) ChangeUser(ctx context.Context, admin api.Me, id string, change 
 	if err != nil {
 		return api.Account{}, err
 	}
-	return a.user(ctx, u)
+	list, err := a.describe(ctx, u)
+	if err != nil {
+		return api.Account{}, err
+	}
+	return list[0], nil
 }
 
 func (a *Admin) isPlan(name string) bool {

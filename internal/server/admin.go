@@ -180,15 +180,6 @@ func showSettings(s *Server, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), checkTimeout)
-	defer cancel()
-	report.Checks = []api.HealthCheck{{Name: "recovered", OK: s.recovered()}}
-	for _, check := range s.Checks {
-		one := api.HealthCheck{Name: check.Name, OK: true}
-		if err := check.Probe(ctx); err != nil {
-			one.OK, one.Detail = false, err.Error()
-		}
-		report.Checks = append(report.Checks, one)
-	}
+	report.Checks = s.health(c.Context())
 	return report, nil
 }

@@ -136,8 +136,7 @@ func (s *Server) serveExposed(w http.ResponseWriter, r *http.Request, id string)
 		r = socket
 	}
 	x, err := s.exposure(r, id)
-	var refusal *api.Error
-	if errors.As(err, &refusal) && refusal.Kind == api.NotFound {
+	if errors.Is(err, errNothingExposed) {
 		s.keepOut(w, r, id)
 		return
 	}
@@ -165,21 +164,27 @@ func (s *Server) serveExposed(w http.ResponseWriter, r *http.Request, id string)
 	}
 }
 
-// exposure finds what is exposed under an id.
+// exposure finds what is exposed under an id; errNothingExposed if nothing is.
 func (s *Server) exposure(r *http.Request, id string) (exposure, error) {
 	// Ids look like those of plays.
 	if _, err := play.ParseID(id); err != nil {
 		return exposure{}, errNothingExposed
 	}
+	notFound := func(err error) bool {
+		var refusal *api.Error
+		return errors.As(err, &refusal) && refusal.Kind == api.NotFound
+	}
 	p, err := s.Ports.ExposedPort(r.Context(), id)
 	if err == nil {
 		return exposure{id: id, play: play.ID(p.PlayID), access: p.Access, port: &p}, nil
 	}
-	var refusal *api.Error
-	if !errors.As(err, &refusal) || refusal.Kind != api.NotFound {
+	if !notFound(err) {
 		return exposure{}, err
 	}
 	shell, err := s.Shells.ExposedShell(r.Context(), id)
+	if notFound(err) {
+		err = errNothingExposed
+	}
 	return exposure{id: id, play: play.ID(shell.PlayID), access: shell.Access, shell: &shell}, err
 }
 

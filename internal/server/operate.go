@@ -37,24 +37,33 @@ func health(*Server, *call) (any, error) { return healthReply{"ok"}, nil }
 const checkTimeout = 5 * time.Second
 
 func ready(s *Server, w http.ResponseWriter, c *call) error {
-	ctx, cancel := context.WithTimeout(c.Context(), checkTimeout)
-	defer cancel()
-	reply, status := readyReply{"ready", map[string]string{"recovered": "ok"}}, http.StatusOK
-	fail := func(name string) {
-		reply.Checks[name], reply.Status, status = "failed", "not ready", http.StatusServiceUnavailable
-	}
-	if !s.recovered() {
-		fail("recovered")
-	}
-	for _, check := range s.Checks {
+	reply, status := readyReply{"ready", map[string]string{}}, http.StatusOK
+	for _, check := range s.health(c.Context()) {
 		reply.Checks[check.Name] = "ok"
-		if err := check.Probe(ctx); err != nil {
-			s.Log.WarnContext(ctx, "labd is not ready", "check", check.Name, "error", err)
-			fail(check.Name)
+		if check.Detail != "" {
+			s.Log.WarnContext(c.Context(), "labd is not ready", "check", check.Name, "error", check.Detail)
+		}
+		if !check.OK {
+			reply.Checks[check.Name], reply.Status, status = "failed", "not ready", http.StatusServiceUnavailable
 		}
 	}
 	writeJSON(w, status, reply)
 	return nil
+}
+
+// health asks every check, that of the recovery first.
+func (s *Server) health(ctx context.Context) []api.HealthCheck {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	checks := []api.HealthCheck{{Name: "recovered", OK: s.recovered()}}
+	for _, check := range s.Checks {
+		one := api.HealthCheck{Name: check.Name, OK: true}
+		if err := check.Probe(ctx); err != nil {
+			one.OK, one.Detail = false, err.Error()
+		}
+		checks = append(checks, one)
+	}
+	return checks
 }
 
 func (s *Server) recovered() bool {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -79,10 +78,6 @@ func linkPort(s *Server, c *call) (any, error) {
 // there.
 func enterPort(s *Server, w http.ResponseWriter, c *call) error {
 	x, err := s.exposure(c.Request, c.PathValue("port"))
-	var refusal *api.Error
-	if errors.As(err, &refusal) && refusal.Kind == api.NotFound {
-		return errNothingExposed
-	}
 	if err != nil {
 		return err
 	}

@@ -101,17 +101,15 @@ func (s *Store) RecordUse(ctx context.Context, playground, user string, at time.
 
 // UsedBy names the playgrounds that a user started, the last start first.
 func (s *Store) UsedBy(ctx context.Context, user string) ([]string, error) {
-	return collect(ctx, s.read, "list uses", scanName,
+	return collect(ctx, s.read, "list uses", scanText,
 		`SELECT playground FROM playground_uses WHERE user_id = ? ORDER BY last_at DESC, playground`, user)
 }
 
 // MostUsed names the playgrounds that were started most, by anybody.
 func (s *Store) MostUsed(ctx context.Context) ([]string, error) {
-	return collect(ctx, s.read, "list uses", scanName,
+	return collect(ctx, s.read, "list uses", scanText,
 		`SELECT playground FROM playground_uses GROUP BY playground ORDER BY SUM(starts) DESC, playground`)
 }
-
-func scanName(rows *sql.Rows, name *string) error { return rows.Scan(name) }
 
 func (s *Store) count(ctx context.Context, what, query string, args ...any) (int64, error) {
 	defer s.seen.wrote.Store(true)

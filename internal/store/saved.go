@@ -86,8 +86,7 @@ func (s *Store) ReleaseSaved(ctx context.Context, h Holder) error {
 
 // SavedHolders returns everybody of a kind who needs any saved drive.
 func (s *Store) SavedHolders(ctx context.Context, kind string) ([]string, error) {
-	scan := func(rows *sql.Rows, id *string) error { return rows.Scan(id) }
-	return collect(ctx, s.read, "list holders", scan, `SELECT DISTINCT holder FROM saved_holders WHERE kind = ? ORDER BY holder`, kind)
+	return collect(ctx, s.read, "list holders", scanText, `SELECT DISTINCT holder FROM saved_holders WHERE kind = ? ORDER BY holder`, kind)
 }
 
 // SavedDrives returns all of them.

@@ -53,6 +53,22 @@ func TestSessionUserFollowsEveryWriter(t *testing.T) {
 			}
 		}
 	}
+	// Ending many of a user's is such a write, too.
+	for i := range 50 {
+		if err := labd.PutSession(t.Context(), Session{ID: "browser", UserID: "u", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := labd.SessionUser(t.Context(), "browser"); err != nil {
+			t.Fatal(err)
+		}
+		ended, err := labd.DeleteSessions(t.Context(), "u", "s")
+		if err != nil || len(ended) != 1 || ended[0] != "browser" {
+			t.Fatalf("ended %q, %v", ended, err)
+		}
+		if _, _, err := labd.SessionUser(t.Context(), "browser"); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("round %d: a session that was ended among others: %v", i, err)
+		}
+	}
 	if err := labd.DeleteSession(t.Context(), "s"); err != nil {
 		t.Fatal(err)
 	}

@@ -120,6 +120,8 @@ const timeFormat = "2006-01-02T15:04:05.000000000Z"
 
 func formatTime(t time.Time) string { return t.UTC().Format(timeFormat) }
 
+func scanText(rows *sql.Rows, text *string) error { return rows.Scan(text) }
+
 func parseTime(s string) time.Time {
 	t, _ := time.Parse(timeFormat, s)
 	return t

@@ -56,8 +56,8 @@ func (s *Store) AddUser(ctx context.Context, u User) error {
 
 // SetPassword replaces a user's name and password hash and ends all sessions
 // and tokens but one; ErrExists if the name is another's.
-func (s *Store) SetPassword(ctx context.Context, id, name, hash, keepSession string) error {
-	return s.atomic(ctx, "set password", func(tx *sql.Tx) error {
+func (s *Store) SetPassword(ctx context.Context, id, name, hash, keepSession string) (ended []string, err error) {
+	err = s.atomic(ctx, "set password", func(tx *sql.Tx) error {
 		var others int
 		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM users WHERE name = ? AND id <> ?`, name, id).Scan(&others); err != nil {
 			return err
@@ -68,8 +68,10 @@ func (s *Store) SetPassword(ctx context.Context, id, name, hash, keepSession str
 		if _, err := tx.ExecContext(ctx, `UPDATE users SET name = ?, password_hash = ? WHERE id = ?`, name, hash, id); err != nil {
 			return err
 		}
-		return endAccess(ctx, tx, id, keepSession)
+		ended, err = endAccess(ctx, tx, id, keepSession)
+		return err
 	})
+	return ended, err
 }
 
 // SetDisabled locks a user out, ending all sessions and tokens, or lets them
@@ -79,23 +81,33 @@ func (s *Store) SetDisabled(ctx context.Context, id string, disabled bool) error
 		if _, err := tx.ExecContext(ctx, `UPDATE users SET disabled = ? WHERE id = ?`, truth(disabled), id); err != nil || !disabled {
 			return err
 		}
-		return endAccess(ctx, tx, id, "")
+		_, err := endAccess(ctx, tx, id, "")
+		return err
 	})
 }
 
 // endAccess removes what signs a user in without a password, except what
 // does not end by itself: the host's own administrator session.
-func endAccess(ctx context.Context, tx *sql.Tx, user, keepSession string) error {
+func endAccess(ctx context.Context, tx *sql.Tx, user, keepSession string) (ended []string, err error) {
+	if ended, err = endSessions(ctx, tx, user, keepSession); err != nil {
+		return nil, err
+	}
 	for _, query := range []string{
-		`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND expires_at <> ''`,
 		`DELETE FROM access_tokens WHERE user_id = ? AND id <> ?`,
 		`DELETE FROM links WHERE user_id = ? AND token_hash <> ?`,
 	} {
 		if _, err := tx.ExecContext(ctx, query, user, keepSession); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return ended, nil
+}
+
+// endSessions removes a user's sessions but one and those that do not end by
+// themselves, and returns their ids.
+func endSessions(ctx context.Context, tx *sql.Tx, user, keep string) (ended []string, err error) {
+	return collect(ctx, tx, "delete sessions", scanText,
+		`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND expires_at <> '' RETURNING id`, user, keep)
 }
 
 // SetRegion keeps what the user prefers.
@@ -132,8 +144,7 @@ func (s *Store) AddIdentity(ctx context.Context, issuer, subject, user string) e
 
 // WithIdentity has the ids of users whom a provider knows.
 func (s *Store) WithIdentity(ctx context.Context) (map[string]bool, error) {
-	scan := func(rows *sql.Rows, id *string) error { return rows.Scan(id) }
-	ids, err := collect(ctx, s.read, "list identities", scan, `SELECT DISTINCT user_id FROM identities`)
+	ids, err := collect(ctx, s.read, "list identities", scanText, `SELECT DISTINCT user_id FROM identities`)
 	known := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		known[id] = true
@@ -162,8 +173,7 @@ func (s *Store) Settled(ctx context.Context) (bool, error) {
 
 // PlaysOfDisabled returns the ids of plays whose owner is locked out.
 func (s *Store) PlaysOfDisabled(ctx context.Context) ([]string, error) {
-	scan := func(rows *sql.Rows, id *string) error { return rows.Scan(id) }
-	return collect(ctx, s.read, "list plays", scan,
+	return collect(ctx, s.read, "list plays", scanText,
 		`SELECT plays.id FROM plays JOIN users ON users.id = plays.owner WHERE users.disabled <> 0`)
 }
 
@@ -213,9 +223,11 @@ func (s *Store) DeleteSession(ctx context.Context, id string) error {
 // DeleteSessions ends a user's sessions but one and those that do not end by
 // themselves; it returns their ids.
 func (s *Store) DeleteSessions(ctx context.Context, user, keep string) (ended []string, err error) {
-	scan := func(rows *sql.Rows, id *string) error { return rows.Scan(id) }
-	return collect(ctx, s.db, "delete sessions", scan,
-		`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND expires_at <> '' RETURNING id`, user, keep)
+	err = s.atomic(ctx, "delete sessions", func(tx *sql.Tx) error {
+		ended, err = endSessions(ctx, tx, user, keep)
+		return err
+	})
+	return ended, err
 }
 
 // formatEnd is formatTime with "" for no end.
