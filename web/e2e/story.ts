@@ -71,18 +71,35 @@ export async function signInByHand(page: Page, name: string) {
 /** Pictures of the page as it is, light and dark: as the system has it, for who has chosen nothing. */
 export async function screens(page: Page, name: string) {
   mkdirSync(told.screens, { recursive: true });
+  await inBoth(page, (colours) => page.screenshot({ path: `${told.screens}/${name}-${colours}.png`, animations: "disabled" }));
+}
+
+/** Does it with the page in light and then in dark, as the system has it, and leaves the page as it was. */
+async function inBoth(page: Page, what: (colours: "light" | "dark") => Promise<unknown>) {
+  const html = page.locator("html");
+  const before = (await html.getAttribute("data-theme"))!;
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
-    await expect(page.locator("html")).toHaveAttribute("data-theme", colorScheme);
-    await page.screenshot({ path: `${told.screens}/${name}-${colorScheme}.png`, animations: "disabled" });
+    await expect(html).toHaveAttribute("data-theme", colorScheme);
+    await settled(page);
+    await what(colorScheme);
   }
+  // The page hears of it later: who looks at once must see no mixture of both.
   await page.emulateMedia({ colorScheme: null });
+  await expect(html).toHaveAttribute("data-theme", before);
+  await settled(page);
+}
+
+/** Waits until every colour is what it is on the way to. */
+async function settled(page: Page) {
+  await page.evaluate(() => Promise.all(document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations !== Infinity).map((a) => a.finished.catch(() => {}))));
 }
 
 /** Nothing on the page is unusable for somebody: axe's rules. */
 export async function accessible(page: Page) {
   const axe = (await import("axe-core")).default;
   await page.evaluate(axe.source);
+  await settled(page);
   const found = await page.evaluate(async () => {
     type Axe = { run: (o: object) => Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }> };
     const { violations } = await (window as unknown as { axe: Axe }).axe.run({ resultTypes: ["violations"] });

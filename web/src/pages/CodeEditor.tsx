@@ -74,7 +74,7 @@ export default function CodeEditor({ label, text, problems, onChange, onSave, re
         extensions: [
           Prec.high(keymap.of([{ key: "Mod-s", run: save, preventDefault: true }])),
           basicSetup, keymap.of([indentWithTab]), yaml(), indentUnit.of("  "), lintGutter(), look, syntaxHighlighting(colours),
-          EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false", autocapitalize: "off" }),
+          EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false", autocapitalize: "off", tabindex: "0" }),
           EditorView.updateListener.of((u) => u.docChanged && calls.current.onChange(u.state.doc.toString())),
         ],
       }),
