@@ -36,5 +36,9 @@ type PlanUse struct {
 	Playgrounds int    `json:"playgrounds"`
 }
 
-// EncodedPlay is the JSON of a Play, in three parts.
-type EncodedPlay [3][]byte
+// EncodedPlay is the JSON of a Play in parts, but for the text of its pageUrl:
+// that belongs between Middle and Tail, which have its quotes.
+type EncodedPlay struct {
+	ID                            string
+	Head, ExpiresIn, Middle, Tail []byte
+}

@@ -95,8 +95,12 @@ func TestConformStart(t *testing.T) {
 		if p := r.play(t, done); p.Title != "demo" || len(p.Tasks) != 3 || p.Tasks["only-v"].Status != api.TaskCompleted || p.Machines[0].Name != "box" {
 			t.Errorf("%q has tasks %+v", p.Title, p.Tasks)
 		}
-		if out := c.must("playground", "list"); !strings.Contains(out, "demo") {
+		page := r.base + "/plays/" + done
+		if out := c.must("playground", "list"); !strings.Contains(out, "demo") || !strings.Contains(out, page) {
 			t.Errorf("list: %s", out)
+		}
+		if out := c.must("playground", "status", done, "-o", "json"); !strings.Contains(out, `"pageUrl": "`+page+`"`) {
+			t.Errorf("status: %s", out)
 		}
 		if out := c.must("playground", "tasks", done, "-o", "json"); !regexp.MustCompile(`(?s)^\{.*"second": \{.*"status": 40`).MatchString(out) {
 			t.Errorf("tasks: %s", out)

@@ -200,6 +200,9 @@ func TestConformPlaygrounds(t *testing.T) {
 			t.Fatalf("created %q", mine)
 		}
 		c.must("playground", "manifest", mine)
+		if out := c.must("search", "docker", "-o", "json"); !strings.Contains(out, `"pageUrl": "`+r.base+`/playgrounds/docker"`) {
+			t.Errorf("search: %s", out)
+		}
 		second := strings.TrimSpace(c.must("playground", "create", "mine2", "--base", "flexbox", "-f", c.file(t, "m.yaml", custom), "-q"))
 		if out := strings.Fields(c.must("playground", "catalog", "-q", "-f", "my-custom")); strings.Join(out, " ") != mine+" "+second {
 			t.Errorf("my own are %q", out)

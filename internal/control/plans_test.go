@@ -223,8 +223,11 @@ func TestListsAreUpToDate(t *testing.T) {
 		}
 		for _, parts := range plays {
 			var p api.Play
-			if err := json.Unmarshal([]byte(fmt.Sprintf("%s%s%s", parts[0], parts[1], parts[2])), &p); err != nil {
+			if err := json.Unmarshal([]byte(fmt.Sprintf("%s%s%s", parts.Head, parts.ExpiresIn, string(parts.Middle)+parts.ID+string(parts.Tail))), &p); err != nil {
 				t.Fatal(err)
+			}
+			if p.PageURL != p.ID {
+				t.Errorf("the gap for the address of the play's page is elsewhere: %s", parts.Middle)
 			}
 			out = append(out, p)
 		}

@@ -149,7 +149,7 @@ func (e *entry) rank(words []string) (score int, ok bool) {
 
 func searchItem(p api.Playground) api.SearchItem {
 	return api.SearchItem{
-		Kind: api.SearchPlayground, Name: p.Name, Title: p.Title, Description: p.Description, PageURL: p.PageURL,
+		Kind: api.SearchPlayground, Name: p.Name, Title: p.Title, Description: p.Description,
 		Categories: append([]string{}, p.Categories...), Tags: []string{}, Official: p.Owner == "",
 	}
 }

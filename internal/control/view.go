@@ -117,9 +117,9 @@ func fill(p *api.Play, r bender.Record) {
 type encoded struct {
 	row     store.Play
 	version uint64
-	// head and tail are the JSON around the value of expiresIn.
-	head, tail []byte
-	destroyed  bool
+	// play is but for the time it has left.
+	play      api.EncodedPlay
+	destroyed bool
 }
 
 // maxEncoded bounds how many are kept; beyond it they are made anew.
@@ -155,10 +155,14 @@ func (c *Control) encode(ctx context.Context, row store.Play) (encoded, error) {
 	if err != nil {
 		return encoded{}, err
 	}
-	// No text in p can hold this: quotes are escaped in it.
-	const field = `"expiresIn":`
-	at := bytes.Index(body, []byte(field+"0")) + len(field)
-	e = encoded{row, version, body[:at:at], body[at+1:], p.State() == string(play.Destroyed)}
+	// No text in p can hold these: quotes are escaped in it. The playground of an
+	// outline has no address of its own.
+	head, rest, _ := bytes.Cut(body, []byte(`"expiresIn":0`))
+	middle, tail, _ := bytes.Cut(rest, []byte(`"pageUrl":""`))
+	e = encoded{row, version, api.EncodedPlay{
+		ID: p.ID, Head: append(head[:len(head):len(head)], `"expiresIn":`...),
+		Middle: append(middle[:len(middle):len(middle)], `"pageUrl":"`...), Tail: append([]byte(`"`), tail...),
+	}, p.State() == string(play.Destroyed)}
 	c.listing.Lock()
 	defer c.listing.Unlock()
 	if len(c.encoded) >= maxEncoded {
@@ -213,15 +217,9 @@ func (c *Control) List(ctx context.Context, user api.Me, persistent bool, page a
 			return nil, err
 		}
 		if !e.destroyed || !persistent {
-			list = append(list, e.play(c.expiresIn(row)))
+			e.play.ExpiresIn = strconv.AppendInt(nil, c.expiresIn(row), 10)
+			list = append(list, e.play)
 		}
 	}
 	return list, nil
-}
-
-func (e encoded) play(expiresIn int64) api.EncodedPlay {
-	if expiresIn == 0 {
-		return api.EncodedPlay{e.head, []byte("0"), e.tail}
-	}
-	return api.EncodedPlay{e.head, strconv.AppendInt(nil, expiresIn, 10), e.tail}
 }

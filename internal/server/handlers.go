@@ -166,8 +166,9 @@ func listPlays(s *Server, c *call) (any, error) {
 		return nil, err
 	}
 	body := encodedList{}
+	root := s.pageRoot(c)
 	for i, p := range list {
-		body.add(i, p[:]...)
+		body.add(i, p.Head, p.ExpiresIn, p.Middle, []byte(playPage(root, p.ID)), p.Tail)
 	}
 	return body, nil
 }

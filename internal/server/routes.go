@@ -337,6 +337,7 @@ func (s *Server) serve(rt route) http.Handler {
 			s.refuse(w, r, err)
 			return
 		}
+		reply = s.withPages(c, reply)
 		switch special := reply.(type) {
 		case publicReply:
 			s.writePublic(w, r, special)

@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -140,7 +141,8 @@ func (l *Lab) List(context.Context, api.Me, bool, api.Page) ([]api.EncodedPlay, 
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, api.EncodedPlay{body})
+		head, tail, _ := bytes.Cut(body, []byte(`"pageUrl":"`))
+		out = append(out, api.EncodedPlay{ID: string(id), Head: append(head, `"pageUrl":"`...), Tail: tail})
 	}
 	return out, nil
 }
