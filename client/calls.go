@@ -103,6 +103,26 @@ func (c *Client) Plays(ctx context.Context, persistent bool) ([]api.Play, error)
 	return call[[]api.Play](ctx, c, http.MethodGet, path, nil)
 }
 
+// pageOfPlays is how many plays are asked for at once, which is the most that
+// labd gives.
+const pageOfPlays = 200
+
+// EveryPlay lists the plays of all users, the newest first, or of the user with
+// the id owner. It is for administrators.
+func (c *Client) EveryPlay(ctx context.Context, owner string) (plays []api.OwnedPlay, err error) {
+	query := url.Values{"limit": {strconv.Itoa(pageOfPlays)}}
+	if owner != "" {
+		query.Set("owner", owner)
+	}
+	for {
+		query.Set("offset", strconv.Itoa(len(plays)))
+		page, err := call[[]api.OwnedPlay](ctx, c, http.MethodGet, "/admin/plays?"+query.Encode(), nil)
+		if plays = append(plays, page...); err != nil || len(page) < pageOfPlays {
+			return plays, err
+		}
+	}
+}
+
 // Play returns one by id.
 func (c *Client) Play(ctx context.Context, id string) (api.Play, error) {
 	return call[api.Play](ctx, c, http.MethodGet, playPath(id, ""), nil)

@@ -478,11 +478,12 @@ func TestShowing(t *testing.T) {
 	l.Change(id, func(p *api.Play) {
 		p.Tasks["a"] = api.PlayTask{Name: "a", Init: true, Status: api.TaskCompleted}
 		p.Tasks["b"] = api.PlayTask{Name: "b", Status: api.TaskRunning}
-		p.PageURL = "http://x/" + p.ID
 	})
-	replace := func(s string) string { return strings.ReplaceAll(s, string(id), "PLAY-ID-OF-24-CHARACTERS") }
+	replace := func(text string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(text, l.HTTP.URL+"/plays", "http://x"), string(id), "PLAY-ID-OF-24-CHARACTERS")
+	}
 	for _, tt := range []struct{ name, args string }{
-		{"list", "playground list"}, {"status", "playground status ID"}, {"status-json", "playground status ID -o json"},
+		{"list", "playground list"}, {"list-everyone", "playground list --everyone"}, {"status", "playground status ID"}, {"status-json", "playground status ID -o json"},
 		{"status-yaml", "playground status ID -o yaml"}, {"machines", "playground machines ID"},
 		{"tasks", "playground tasks ID"}, {"tasks-json", "playground tasks ID -o json --kind init"}, {"tasks-name", "playground tasks ID -o name"},
 		{"catalog", "playground catalog"}, {"catalog-quiet", "playground catalog -q"}, {"lifetime", "playground lifetime ID"},
@@ -491,6 +492,15 @@ func TestShowing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			golden(t, tt.name+".txt", replace(s.must(strings.Fields(strings.ReplaceAll(tt.args, "ID", string(id)))...)))
 		})
+	}
+	if got := s.must("playground", "list", "--owner", "nobody", "-q"); got != "" {
+		t.Errorf("plays of nobody: %q", got)
+	}
+	for range 250 { // more than labd gives at once
+		l.Add("one of many", "m1")
+	}
+	if got := strings.Fields(s.must("playground", "list", "--owner", servertest.UserID, "-q")); len(got) != 251 || got[250] != string(id) {
+		t.Errorf("%d plays of the user", len(got))
 	}
 	s.must("playground", "lifetime", string(id), "90m")
 	if got := s.must("playground", "lifetime", string(id)); got != "1h30m0s (ends in 1h30m0s)\n" {

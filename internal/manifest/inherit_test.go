@@ -198,6 +198,7 @@ func conditionCases(t testing.TB) (cases []problemCase) {
 	tests := []struct{ name, values, want string }{
 		{"fine", `[{key: Container runtime, options: [docker, containerd], default: docker}, {key: n, nullable: true, placeholder: x, validationRegex: "^[0-9]+$"}]`, ""},
 		{"key twice", "[{key: a}, {key: a}]", `lab.yaml:7:45: playground.initConditions.values[1].key: "a" is also the key of playground.initConditions.values[0]; give each condition its own`},
+		{"key with =", "[{key: a=b, default: x}]", `lab.yaml:7:35: warning: playground.initConditions.values[0].key: "a=b" has a =, so the command line cannot give it: -i KEY=VALUE takes what is before the first one as the key; use another character`},
 		{"no key", "[{default: a}]", `lab.yaml:7:29: playground.initConditions.values[0].key: missing`},
 		{"default no option", "[{key: a, options: [x, y], default: z}]", `lab.yaml:7:64: playground.initConditions.values[0].default: "z" is not an option; options are x, y`},
 		{"default against regex", "[{key: a, validationRegex: ^x, default: z}]", `lab.yaml:7:68: playground.initConditions.values[0].default: "z" does not match; write what matches ^x`},

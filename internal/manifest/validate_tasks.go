@@ -180,6 +180,9 @@ func (c *checker) conditions() {
 			first[v.Key] = i
 		}
 		c.plain(join(at, "key"), v.Key)
+		if strings.Contains(v.Key, "=") {
+			c.warnf(join(at, "key"), "use another character", "%q has a =, so the command line cannot give it: -i KEY=VALUE takes what is before the first one as the key", short(v.Key))
+		}
 		c.plain(join(at, "default"), v.Default)
 		c.plain(join(at, "placeholder"), v.Placeholder)
 		options := map[string]int{}

@@ -147,6 +147,21 @@ func (l *Lab) List(context.Context, api.Me, bool, api.Page) ([]api.EncodedPlay, 
 	return out, nil
 }
 
+// EveryPlay returns a page of all plays, the newest first: the only user's.
+func (l *Lab) EveryPlay(_ context.Context, _ api.Me, owner string, limit, offset int) (plays []api.OwnedPlay, total int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if owner != "" && owner != UserID {
+		return nil, 0, nil
+	}
+	newest := slices.Clone(l.order)
+	slices.Reverse(newest)
+	for _, id := range newest[min(offset, len(newest)):min(offset+limit, len(newest))] {
+		plays = append(plays, api.OwnedPlay{Owner: UserID, Play: copyOf(l.plays[id])})
+	}
+	return plays, len(newest), nil
+}
+
 // Get finds a play.
 func (l *Lab) Get(_ context.Context, _ api.Me, id play.ID) (api.Play, error) {
 	l.mu.Lock()
