@@ -75,7 +75,7 @@ func (a *App) playgroundList() *cobra.Command {
 		}
 		head := []string{"PLAY ID", "PLAYGROUND", "TITLE", "CREATED", "STATUS", "LINK"}
 		if others {
-			head = append(head, "OWNER")
+			head = slices.Insert(head, 1, "OWNER")
 		}
 		var rows [][]string
 		for _, p := range plays {
@@ -89,7 +89,7 @@ func (a *App) playgroundList() *cobra.Command {
 			}
 			row := []string{p.ID, p.Playground.Name, orDash(p.Title), a.ago(p.CreatedAt), state, link}
 			if others {
-				row = append(row, p.Owner)
+				row = slices.Insert(row, 1, p.Owner)
 			}
 			rows = append(rows, row)
 		}
