@@ -196,12 +196,15 @@ func (a *Agent) begin(t wire.Task, script []byte) *run {
 		return r.end(failure("cannot keep the task: %v", err))
 	}
 	go func() {
+		result := failure("the machine's agent failed while the task ran")
+		defer func() { // whatever happens: somebody waits for its end
+			if err := writeResult(dir, result); err != nil {
+				a.Log("cannot keep the result of task %s: %v", t.Name, err)
+			}
+			r.end(result)
+		}()
 		defer a.survive()
-		result := a.runTask(r, t, dir, script)
-		if err := writeResult(dir, result); err != nil {
-			a.Log("cannot keep the result of task %s: %v", t.Name, err)
-		}
-		r.end(result)
+		result = a.runTask(r, t, dir, script)
 	}()
 	return r
 }

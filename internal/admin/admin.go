@@ -90,7 +90,7 @@ func (a *Admin) describe(ctx context.Context, users ...store.User) ([]api.Accoun
 		if err != nil {
 			return nil, err
 		}
-		list[i].Plan, list[i].Use = control.PlanOf(u, a.opts.Plans, a.opts.DefaultPlan), control.WireUse(use)
+		list[i].Plan, list[i].Use = control.PlanOf(u, a.opts.Plans, a.opts.DefaultPlan), new(control.WireUse(use))
 	}
 	return list, nil
 }

@@ -155,7 +155,7 @@ func (c *Control) UserPlan(ctx context.Context, user api.Me) (api.UserPlan, erro
 	if err != nil {
 		return api.UserPlan{}, err
 	}
-	return api.UserPlan{Name: a.plan, Limits: a.Wire(), Use: *WireUse(use)}, nil
+	return api.UserPlan{Name: a.plan, Limits: a.Wire(), Use: WireUse(use)}, nil
 }
 
 // Wire is the budget as the API shows it.
@@ -168,8 +168,8 @@ func (b Budget) Wire() api.PlanLimits {
 }
 
 // WireUse is what a user has as the API shows it.
-func WireUse(u store.Usage) *api.PlanUse {
-	return &api.PlanUse{Plays: u.Plays, StoredPlays: u.StoredPlays, PoolSpace: manifest.FormatSize(u.PoolBytes), Playgrounds: u.Playgrounds}
+func WireUse(u store.Usage) api.PlanUse {
+	return api.PlanUse{Plays: u.Plays, StoredPlays: u.StoredPlays, PoolSpace: manifest.FormatSize(u.PoolBytes), Playgrounds: u.Playgrounds}
 }
 
 // size and duration show limits, "" for none.
