@@ -506,6 +506,9 @@ func TestShowing(t *testing.T) {
 	if got := s.must("playground", "lifetime", string(id)); got != "1h30m0s (ends in 1h30m0s)\n" {
 		t.Errorf("lifetime: %q", got)
 	}
+	if got := s.must("playground", "lifetime", string(id), "-o", "json"); !strings.Contains(got, `"maxPlayTime": "1h30m0s"`) || !strings.Contains(got, `"expiresIn": 5400000`) {
+		t.Errorf("lifetime as JSON: %q", got)
+	}
 	for _, verb := range []string{"reboot", "stop", "restart"} {
 		s.must("playground", "machine", verb, string(id), "m2")
 	}

@@ -24,6 +24,9 @@ func accessOf(public bool) string {
 	return api.AccessPrivate
 }
 
+// addresses are how what was exposed is printed.
+var addresses = []string{"address", "json", "yaml"}
+
 func (a *App) exposePort() *cobra.Command {
 	var req api.Port
 	var public, scanned, link, open bool
@@ -35,7 +38,8 @@ the play's owner only: in a browser that is signed in, or by --link anywhere,
 once and within a minute.`,
 		Example: `  labctl expose port PLAY 8080
   labctl expose port PLAY 8443 --https --public
-  labctl expose port PLAY --scanned`,
+  labctl expose port PLAY --scanned
+  labctl expose port PLAY 8080 --output json`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completePlays,
 	}
@@ -49,6 +53,7 @@ once and within a minute.`,
 	f.BoolVarP(&open, "open", "o", false, "open the address in a browser")
 	f.BoolVar(&scanned, "scanned", false, "all ports that answer to HTTP or HTTPS")
 	f.BoolVar(&link, "link", false, "print an address that opens a private port once, in any browser")
+	format := shortOutputFlag(cmd, "", addresses)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, id := cmd.Context(), args[0]
 		if scanned == (len(args) == 2) {
@@ -78,6 +83,7 @@ once and within a minute.`,
 			return fmt.Errorf("cannot expose port %q: write a number", args[1])
 		}
 		var errs []error
+		made := []api.Port{}
 		for _, r := range requests {
 			p, err := c.ExposePort(ctx, id, r)
 			if err == nil && link {
@@ -87,10 +93,15 @@ once and within a minute.`,
 				errs = append(errs, err)
 				continue
 			}
-			fmt.Fprintln(a.Out, clean(p.URL))
+			if made = append(made, p); format.value == "address" {
+				fmt.Fprintln(a.Out, clean(p.URL))
+			}
 			if open {
 				a.browse(p.URL)
 			}
+		}
+		if format.value != "address" {
+			errs = append(errs, printAs(a.Out, format.value, made))
 		}
 		return errors.Join(errs...)
 	}
@@ -112,6 +123,7 @@ func (a *App) exposeShell() *cobra.Command {
 	cmd.Flags().StringVarP(&req.User, "user", "u", "", "user (default: the machine's default user)")
 	cmd.Flags().BoolVarP(&public, "public", "p", false, "open to everybody who has the address")
 	cmd.Flags().BoolVarP(&open, "open", "o", false, "open the address in a browser")
+	format := shortOutputFlag(cmd, "", addresses)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.client()
 		if err != nil {
@@ -124,6 +136,9 @@ func (a *App) exposeShell() *cobra.Command {
 		}
 		if open {
 			defer a.browse(s.URL)
+		}
+		if format.value != "address" {
+			return printAs(a.Out, format.value, s)
 		}
 		_, err = fmt.Fprintln(a.Out, clean(s.URL))
 		return err

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -197,6 +198,13 @@ func TestExpose(t *testing.T) {
 	}
 	if out := s.must("expose", "port", id, "81", "--link"); !strings.Contains(out, "/.sandlot/enter?code=") {
 		t.Errorf("link: %s", out)
+	}
+	var made []api.Port
+	if out := s.must("expose", "port", id, "82", "--output", "json"); json.Unmarshal([]byte(out), &made) != nil || len(made) != 1 || made[0].Number != 82 || made[0].URL == "" {
+		t.Errorf("port: %s", out)
+	}
+	if out := s.must("expose", "shell", id, "--output", "yaml"); !strings.Contains(out, "machine: m1") || !strings.Contains(out, "url: http://") {
+		t.Errorf("shell: %s", out)
 	}
 	s.must("expose", "remove", id, exposed[1])
 	if out := s.must("expose", "list", id, "--kind", "port"); strings.Contains(out, exposed[1]) {

@@ -90,9 +90,13 @@ func table(w io.Writer, head []string, rows [][]string) error {
 }
 
 // outputFlag adds -o with its choices; the first one is the default.
-func outputFlag(cmd *cobra.Command, choices ...string) *choice {
+func outputFlag(cmd *cobra.Command, choices ...string) *choice { return shortOutputFlag(cmd, "o", choices) }
+
+// shortOutputFlag is outputFlag by another letter, "" for none: some commands of
+// the reference client's grammar mean something else by -o.
+func shortOutputFlag(cmd *cobra.Command, short string, choices []string) *choice {
 	c := &choice{choices: choices, value: choices[0]}
-	cmd.Flags().VarP(c, "output", "o", "output format: "+strings.Join(choices, ", "))
+	cmd.Flags().VarP(c, "output", short, "output format: "+strings.Join(choices, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

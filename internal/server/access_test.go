@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/rand"
 	"flag"
 	"fmt"
 	"net/http"
@@ -122,7 +123,7 @@ func (f things) fill(path string) string {
 			j, err = f.admin.StartJob(ctx, f.ann, api.CreateJob{Kind: api.JobBuild, Name: "x"})
 			value = j.ID
 		case "{code}":
-			_, value, err = f.site.people.NewSession(ctx, api.Origin{})
+			_, value, err = f.site.people.NewSession(ctx, api.Origin{Address: rand.Text()})
 		case "{token}", "{tunnel}":
 			value = "x"
 		case "{payload...}":
