@@ -10,7 +10,7 @@ const (
 	maxItems         = 1000 // of one list or map; every list has a limit far below
 )
 
-// marks counts the places of a document where YAML may start a node, before
+// marks counts the comments, and the places of a document where YAML may start a node, before
 // the library makes any. Every node but two or three of a document costs a
 // mark, and none makes more than two nodes; text that only looks like it
 // (scripts with colons, say) counts too, so this is a bound and not a parser.
@@ -57,7 +57,13 @@ func marks(data []byte) int {
 			if depth > 0 && sure {
 				depth--
 			}
-		case '"', '\'', '#', '!':
+		case '#':
+			if blank { // a comment costs the library as much as a node
+				n++
+			}
+			start = false
+			sure = false
+		case '"', '\'', '!':
 			start = false
 			sure = false
 		case 0xEF: // a byte order mark is no text
