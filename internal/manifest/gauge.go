@@ -10,8 +10,8 @@ const (
 	maxItems         = 1000 // of one list or map; every list has a limit far below
 )
 
-// marks counts the comments, and the places of a document where YAML may start a node, before
-// the library makes any. Every node but two or three of a document costs a
+// marks counts the places of a document where YAML may start a node, and its
+// comments, before the library makes any. Every node but two or three of a document costs a
 // mark, and none makes more than two nodes; text that only looks like it
 // (scripts with colons, say) counts too, so this is a bound and not a parser.
 //

@@ -379,7 +379,7 @@ func TestUnreadableDocuments(t *testing.T) {
 		{"overlong", "a: \xc0\xaf\n", `lab.yaml:1:4: the document is not UTF-8 text; save it as UTF-8`},
 		{"only null", "~", `lab.yaml:1:1: the document is "~", not a manifest; start with "kind: playground"`},
 		{"an anchor that is in a word first", "a: x*b\nb: [*b]\n", `lab.yaml:2:5: the document is not YAML: unknown anchor 'b' referenced; define &b before *b uses it`},
-		{"too many marks", "a: [" + strings.Repeat("a,", maxMarks) + "]", `lab.yaml: the document has more than 20000 colons, dashes, commas and brackets that may be fields or items; move big files into an image`},
+		{"too many marks", "a: [" + strings.Repeat("a,", maxMarks) + "]", `lab.yaml: the document has more than 20000 colons, dashes, commas, brackets and comments that may be fields or items; move big files into an image`},
 		{"too long", "# " + strings.Repeat("x", MaxDocument-1), `lab.yaml: the document has 1048577 bytes, more than 1048576; move big files into an image`},
 	}
 	for _, test := range tests {

@@ -74,7 +74,7 @@ func readDocument(data []byte) (root *yaml.Node, problem *Problem) {
 	}
 	if marks(data) > maxMarks {
 		return nil, &Problem{
-			Message: fmt.Sprintf("the document has more than %d colons, dashes, commas and brackets that may be fields or items", maxMarks),
+			Message: fmt.Sprintf("the document has more than %d colons, dashes, commas, brackets and comments that may be fields or items", maxMarks),
 			Fix:     "move big files into an image",
 		}
 	}
