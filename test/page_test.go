@@ -117,6 +117,13 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Errorf("the stories of the page: %v", err)
 	}
+	seen, _ := filepath.Glob(filepath.Join(out, "results", "*", "error-context.md"))
+	for _, name := range seen { // what was on the page when a story failed
+		text, _ := os.ReadFile(name)
+		_, shown, _ := strings.Cut(string(text), "```yaml\n")
+		shown, _, _ = strings.Cut(shown, "```")
+		t.Logf("%s showed:\n%s", filepath.Base(filepath.Dir(name)), shown)
+	}
 }
 
 // own is a labd with a data directory of its own, and kernel 6.1; when the test

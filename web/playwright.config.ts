@@ -10,15 +10,16 @@ export default defineConfig({
   workers: 1,
   retries: 0,
   forbidOnly: true,
-  // Machines are emulated, and the host may be busy.
-  timeout: 90_000,
-  expect: { timeout: 15_000 },
+  // Machines are emulated, and the host may be busy with much else: these say when
+  // to give up, and nothing about how long anything may take.
+  timeout: 300_000,
+  expect: { timeout: 30_000 },
   use: {
     browserName: "chromium",
     viewport: { width: 1280, height: 800 },
     locale: "en-GB",
     timezoneId: "UTC",
-    actionTimeout: 15_000,
+    actionTimeout: 30_000,
     trace: "off",
     launchOptions: {
       executablePath: "/usr/bin/chromium",

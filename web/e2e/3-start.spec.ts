@@ -62,7 +62,7 @@ test("a start is watched, left, come back to, and entered", async ({ page }) => 
   await expect(page.getByRole("button", { name: "Enter now" })).toBeVisible();
   await control("people/labctl", "terminal", play, "-m", "one", "--", "append", "/tmp/go", "now");
   // The play page comes by itself.
-  await expect(page.getByRole("heading", { name: /Preparing/ })).toHaveCount(0, { timeout: 60_000 });
+  await expect(page.getByRole("heading", { name: /Preparing/ })).toHaveCount(0, { timeout: 120_000 });
   await control("people/labctl", "playground", "destroy", play);
 });
 
@@ -72,7 +72,7 @@ test("what failed is said, and the ways on lead on", async ({ page }) => {
   await page.getByLabel("ending").selectOption("bad");
   await page.getByRole("button", { name: "Start" }).click();
   const alert = page.getByRole("alert");
-  await expect(alert).toContainText("The task broken failed", { timeout: 75_000 });
+  await expect(alert).toContainText("The task broken failed", { timeout: 120_000 });
   await expect(page.getByRole("log", { name: "Output of broken" })).toContainText("because of this");
   await screens(page, "start-failed");
   await accessible(page);

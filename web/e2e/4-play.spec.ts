@@ -1,9 +1,9 @@
 // Inside a play: its tabs, and what stands above and beside them.
-import { type Terminal, desk, shell, terminal } from "./desk";
+import { type Terminal, desk, hover, shell, terminal } from "./desk";
 import { accessible, as, control, expect, password, screens, told, test } from "./story";
 
 test("the tabs of the manifest, each in its pane", async ({ page }) => {
-  await desk(page);
+  const play = await desk(page);
   await expect(page).toHaveTitle("The desk · Sandlot");
   const left = page.getByRole("tablist", { name: "Left pane" });
   const right = page.getByRole("tablist", { name: "Right pane" });
@@ -20,6 +20,10 @@ test("the tabs of the manifest, each in its pane", async ({ page }) => {
   await left.getByRole("tab", { name: "Editor" }).click();
   await expect(page.getByRole("heading", { name: "one has no IDE" })).toBeVisible();
   await screens(page, "play-no-ide");
+  // One that comes later: anything that answers at its port.
+  await shell(play, "one", "httpd -p 50062 -h /www");
+  await page.getByRole("button", { name: "Look again" }).click();
+  await expect(page.frameLocator('iframe[title="Editor"]').getByRole("heading", { name: "The site of one" })).toBeVisible();
   await left.getByRole("tab", { name: "Cluster" }).click();
   await expect(page.getByRole("heading", { name: "There is no Kubernetes Explorer" })).toBeVisible();
   await page.getByRole("tabpanel", { name: "Cluster" }).getByRole("button", { name: "Open a terminal" }).click();
@@ -37,7 +41,7 @@ test("a terminal: size, letters of all kinds, words found, links, copies", async
     const said = new RegExp(`is-${++asked} (\\d+) (\\d+)`);
     await one.run(`clear; echo is-${asked} $(stty size)`, said);
     const [, rows, cols] = (await one.rows.textContent())!.match(said)!;
-    expect(await one.rows.locator("> div").count()).toBe(Number(rows));
+    await expect(one.rows.locator("> div")).toHaveCount(Number(rows));
     return Number(cols);
   };
   const before = await columns();
@@ -49,22 +53,27 @@ test("a terminal: size, letters of all kinds, words found, links, copies", async
   await one.run("echo -n 日本🚀 | wc -c", "10");
 
   // Search looks through all that is kept: ten thousand lines, and no more.
-  await one.run("clear; seq 1 12000; echo that was all", "that was all", 60_000);
+  await one.run("clear; seq 1 12000; echo that was all", /that was all\s*~ #/, 120_000);
   await page.keyboard.press("Control+Shift+F");
   const words = page.getByRole("textbox", { name: "Find in this terminal" });
-  await words.fill("2050");
-  await expect(page.getByRole("search")).toContainText("1 of 1");
-  await expect(one.rows).toContainText("2050");
-  await words.fill("1870"); // 11870 is there, 1870 itself no more
-  await expect(page.getByRole("search")).toContainText("1 of 1");
-  await expect(one.rows).toContainText("11870");
+  const find = async (what: string, shown: string) => {
+    await words.fill(what);
+    await expect(page.getByRole("search")).toContainText("1 of 1");
+    // What xterm.js draws just then may take the screen back to its end.
+    await expect(async () => {
+      await words.press("Enter");
+      await expect(one.rows).toContainText(shown, { timeout: 3000 });
+    }).toPass();
+  };
+  await find("2050", "2050");
+  await find("1870", "11870"); // 1870 itself is there no more
   await words.press("Escape");
 
   // A link opens beside the page, which it knows nothing of.
   await one.run(`clear; echo ${told.single}/plays; echo; echo --`, "--");
   const line = (await one.rows.locator("> div").filter({ hasText: "/plays" }).last().boundingBox())!;
+  await hover(one, line);
   const opened = page.waitForEvent("popup");
-  await page.mouse.move(line.x + 60, line.y + line.height / 2, { steps: 3 });
   await page.mouse.click(line.x + 60, line.y + line.height / 2);
   const beside = await opened;
   await expect(beside.getByRole("heading", { name: "Nothing runs" })).toBeVisible();
@@ -80,8 +89,9 @@ test("a terminal: size, letters of all kinds, words found, links, copies", async
   await one.box.getByRole("textbox").focus();
   await page.keyboard.type("echo pasted-");
   await page.keyboard.press("Control+Shift+V");
+  await expect(one.rows).toContainText("echo pasted-copied42word");
   await page.keyboard.press("Enter");
-  await expect(one.rows).toContainText("pasted-copied42word");
+  await expect(one.rows).toContainText(/(pasted-copied42word[^]*){2}/);
 });
 
 test("two panes: moved, made wider, closed, and as they were when the page is loaded again", async ({ page }) => {
@@ -96,13 +106,13 @@ test("two panes: moved, made wider, closed, and as they were when the page is lo
   await divider.focus();
   for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowLeft");
   await expect(divider).toHaveAttribute("aria-valuenow", "40");
-  expect(await wide()).toBeGreaterThan(before);
+  await expect.poll(wide).toBeGreaterThan(before);
   const at = (await divider.boundingBox())!;
   await page.mouse.move(at.x + at.width / 2, at.y + 100);
   await page.mouse.down();
   await page.mouse.move(at.x + 200, at.y + 100, { steps: 4 });
   await page.mouse.up();
-  expect(Number(await divider.getAttribute("aria-valuenow"))).toBeGreaterThan(45);
+  await expect.poll(() => divider.getAttribute("aria-valuenow").then(Number)).toBeGreaterThan(45);
 
   // Several terminals of one machine, each with a shell of its own; loading the
   // page again goes on with them.
@@ -189,8 +199,8 @@ test("time, ports, shared terminals, commands for one's own computer", async ({ 
   await expect(stranger.getByRole("heading", { name: "The site of one" })).toBeVisible();
   await row.getByRole("button", { name: "Expose port 80 no more" }).click();
   await expect(row).toHaveCount(0);
-  await stranger.reload();
-  await expect(stranger.getByText("nothing is exposed here")).toBeVisible();
+  await stranger.reload(); // who is not signed in hears no more of it than of a private one
+  await expect(stranger).toHaveURL(/\/login\?next=%2Fexposed%2F/);
   await ports.getByRole("button", { name: "Close", exact: true }).click();
 
   // A terminal for whoever has its address, and one for its owner.
@@ -248,16 +258,16 @@ test("machines: their picture, links, consoles and what they use; each stopped a
   const picture = panel.getByRole("group", { name: /^Machines and networks: one on lan and back/ });
   const machine = (name: string, state: string) => picture.getByRole("button", { name: new RegExp(`^${name} 1 CPU · 192MiB, ${state}$`) });
   for (const name of ["one", "two", "five"]) await expect(machine(name, "running")).toBeVisible();
-  await expect(panel.getByRole("img", { name: /^CPU over the last minutes, now \d+ %/ })).toBeVisible({ timeout: 30_000 });
-  await expect(panel.getByRole("img", { name: /^Memory over the last minutes, now \d+ MiB of \d+ MiB/ })).toBeVisible();
+  await expect(panel.getByRole("img", { name: /^CPU over the last minutes, now \d+ %/ })).toBeVisible({ timeout: 60_000 });
+  await expect(panel.getByRole("img", { name: /^Memory on the host over the last minutes, now \d+ MiB for \d+ MiB/ })).toBeVisible();
   await screens(page, "machines");
   await accessible(page);
 
   // A link that is down inside is seen outside.
   await shell(play, "two", "ip link set eth1 down");
-  await expect(machine("two", "running, eth1 down")).toBeVisible({ timeout: 30_000 });
+  await expect(machine("two", "running, eth1 down")).toBeVisible({ timeout: 60_000 });
   await shell(play, "two", "ip link set eth1 up");
-  await expect(machine("two", "running")).toBeVisible({ timeout: 30_000 });
+  await expect(machine("two", "running")).toBeVisible({ timeout: 60_000 });
 
   await machine("three", "running").click();
   const three = panel.getByRole("region", { name: "Machine three" });
@@ -272,18 +282,21 @@ test("machines: their picture, links, consoles and what they use; each stopped a
 
   await three.getByRole("button", { name: "Stop" }).click();
   await page.getByRole("dialog", { name: "Stop three?" }).getByRole("button", { name: "Stop" }).click();
-  await expect(machine("three", "stopped")).toBeVisible({ timeout: 45_000 });
+  await expect(machine("three", "stopped")).toBeVisible({ timeout: 120_000 });
   await (await terminal(page, "One")).run("echo others-go-$((1 + 1))n", "others-go-2n");
   await three.getByRole("button", { name: "Start" }).click();
-  await expect(machine("three", "running")).toBeVisible({ timeout: 60_000 });
+  await expect(machine("three", "running")).toBeVisible({ timeout: 120_000 });
   await page.getByRole("tab", { name: "three", exact: true }).click();
   await t.ready(); // by itself
-  await t.run("cat /root/kept", "kept");
+  await t.run("echo was-$(cat /root/kept)", "was-kept");
 
+  const boot = () => shell(play, "three", "cat /proc/sys/kernel/random/boot_id").catch(() => "");
+  const first = await boot();
+  expect(first).not.toBe("");
   await three.getByRole("button", { name: "Reboot" }).click();
   await page.getByRole("dialog", { name: "Reboot three?" }).getByRole("button", { name: "Reboot" }).click();
-  await expect.poll(() => shell(play, "three", "cut -d. -f1 /proc/uptime").then(Number, () => 999), { timeout: 60_000 }).toBeLessThan(60);
-  await expect(machine("three", "running")).toBeVisible({ timeout: 60_000 });
+  await expect.poll(async () => ["", first].includes(await boot()), { timeout: 120_000 }).toBe(false);
+  await expect(machine("three", "running")).toBeVisible({ timeout: 120_000 });
   await three.getByRole("button", { name: "Console" }).click();
   await expect(consoles.getByLabel("Boot")).toContainText("(the last)");
   await page.keyboard.press("Escape");
@@ -298,17 +311,17 @@ test("a cut network, a labd that restarts and a session that ends cost no shell"
   await one.type("for i in $(seq 1 100); do echo tick-$i; sleep 0.03; done; echo the-end-$mark");
   await expect(one.rows).toContainText("tick-5");
   await control("people/cut");
-  await expect(one.rows).toContainText("the-end-42", { timeout: 60_000 });
+  await expect(one.rows).toContainText("the-end-42", { timeout: 120_000 });
   await page.keyboard.press("Control+Shift+F"); // no line was lost or came twice
   await page.getByRole("textbox", { name: "Find in this terminal" }).fill("tick-77");
   await expect(page.getByRole("search")).toContainText("1 of 1");
   await page.keyboard.press("Escape");
 
   await control("people/stop");
-  await expect(page.getByText("labd cannot be reached")).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByText("labd cannot be reached")).toBeVisible({ timeout: 60_000 });
   await screens(page, "play-away");
   await control("people/start");
-  await expect(page.getByText("labd cannot be reached")).toHaveCount(0, { timeout: 30_000 });
+  await expect(page.getByText("labd cannot be reached")).toHaveCount(0, { timeout: 60_000 });
   await one.ready();
   await one.run("clear; echo after-$mark", "after-42");
   await page.getByRole("tab", { name: "Site" }).click();

@@ -45,7 +45,7 @@ test("five machines with ten terminals each", async ({ page }) => {
   await page.reload();
   await expect(page.getByRole("tab")).toHaveCount(50);
   const open = page.locator('[role=tabpanel] [role=region][data-state="open"]');
-  await expect(open).toHaveCount(50, { timeout: 60_000 });
+  await expect(open).toHaveCount(50, { timeout: 120_000 });
   for (const name of machines) {
     for (const n of [1, 10]) {
       const t = await terminal(page, `${name} ${n}`);
@@ -62,7 +62,7 @@ test("five machines with ten terminals each", async ({ page }) => {
 test("a flood of output: the page answers, and it can be stopped", async ({ page }) => {
   await desk(page);
   const one = await terminal(page, "One");
-  await one.type("yes a line of a flood that does not end by itself | head -c 100000000; echo never-$((40 + 2))");
+  await one.type("yes a line of a flood that does not end by itself; echo never-$((40 + 2))");
   await expect(one.rows).toContainText("a line of a flood");
   // While it comes: another terminal, a dialog, the panel.
   const two = await terminal(page, "Two");
@@ -73,21 +73,24 @@ test("a flood of output: the page answers, and it can be stopped", async ({ page
   await page.getByRole("tab", { name: "One", exact: true }).click();
   await one.box.getByRole("textbox").focus();
   await page.keyboard.press("Control+C");
-  await one.run("echo stopped-$((40 + 2))", "stopped-42", 30_000);
+  await one.run("echo stopped-$((40 + 2))", "stopped-42", 60_000);
   await expect(one.rows).not.toContainText("never-42");
 });
 
-test("fifty megabytes shown cost labd and the page no more than 64 each", async ({ page, browser }) => {
-  test.setTimeout(150_000);
+test("fifty megabytes shown cost labd and the page no more than 64 each", async ({ page }) => {
   const play = await desk(page);
   await shell(play, "one", "yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -c 50000000 > /tmp/big");
   const one = await terminal(page, "One");
-  const grown = await growth(browser, async (look) => {
-    await one.type("cat /tmp/big; echo shown-$((40 + 2))");
-    await expect.poll(async () => (await look(), one.rows.textContent()), { timeout: 140_000, intervals: [250] }).toContain("shown-42");
-  });
-  console.log(`50 MB in a terminal: at most ${grown.labd} MiB more in labd, ${grown.page} MiB in the page`);
+  const grown = await growth(
+    page,
+    async (look) => {
+      await one.type("cat /tmp/big; echo shown-$((40 + 2))");
+      await expect.poll(async () => (await look(), one.rows.textContent()), { timeout: 240_000, intervals: [500] }).toContain("shown-42");
+    },
+    5000,
+  );
+  console.log(`50 MB in a terminal: at most ${grown.labd} MiB more in labd, ${grown.page} MiB in the page, ${grown.held} of them no garbage`);
   expect(grown.labd).toBeLessThanOrEqual(64);
-  expect(grown.page).toBeLessThanOrEqual(64);
+  expect(grown.held).toBeLessThanOrEqual(64);
   await shell(play, "one", "rm /tmp/big");
 });

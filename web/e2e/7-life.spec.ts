@@ -1,33 +1,15 @@
 // A play's life from its page: stopped, started, saved, forked, restarted and
 // destroyed, with a labd that goes away in the middle.
-import { writeFileSync } from "node:fs";
-import { accessible, as, control, expect, screens, test, told } from "./story";
-
-const manifest = `kind: playground
-title: A small life
-description: One small machine.
-categories: [linux]
-playground:
-  machines:
-    - name: only
-      users: [{name: root, default: true}]
-      kernel: {source: "6.1"}
-      drives: [{source: tiny, mount: /, size: 1GiB}]
-      network: {interfaces: [{network: local}]}
-      resources: {cpuCount: 1, ramSize: 192MiB}
-  accessControl: {canList: [owner], canRead: [owner], canStart: [owner]}
-`;
+import { accessible, as, control, expect, screens, small, test, told } from "./story";
 
 test.describe.configure({ mode: "serial" });
 
-const begun = { timeout: 60_000 };
+const begun = { timeout: 120_000 };
 let play = "";
 
 test("a labd that restarts while machines boot loses no start", async ({ page, watched }) => {
   watched.allowed.push(/WebSocket|ERR_|Failed to fetch/);
-  const file = `${told.out}/life.yaml`;
-  writeFileSync(file, manifest);
-  const name = await control("people/labctl", "playground", "create", "life", "--base", "flexbox", "-f", file, "-q");
+  const name = await small("life", "A small life");
   await as(page, "boss");
   await page.goto(`${told.url}/playgrounds/${name}`);
   await page.getByRole("button", { name: "Start" }).click();

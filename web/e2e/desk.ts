@@ -68,7 +68,7 @@ export async function desk(page: Page): Promise<string> {
   await as(page, "boss");
   const id = await running(page);
   await page.goto(`${told.url}/plays/${id}`);
-  await expect(page.getByRole("heading", { name: "The desk", exact: true })).toBeVisible({ timeout: 80_000 });
+  await expect(page.getByRole("heading", { name: "The desk", exact: true })).toBeVisible({ timeout: 200_000 });
   return id;
 }
 
@@ -104,7 +104,7 @@ export class Terminal {
   }
 
   async ready() {
-    await expect(this.box).toHaveAttribute("data-state", "open", { timeout: 30_000 });
+    await expect(this.box).toHaveAttribute("data-state", "open", { timeout: 60_000 });
     await expect(this.rows).toContainText("#");
     await this.box.getByRole("textbox", { name: "Terminal input" }).focus();
   }
@@ -120,6 +120,15 @@ export class Terminal {
     await this.type(line);
     await expect(this.rows).toContainText(words, { timeout });
   }
+}
+
+/** Puts the mouse on a line of a terminal, until it has found the link that stands there. */
+export async function hover(t: Terminal, line: { x: number; y: number; height: number }) {
+  await expect(async () => {
+    await t.page.mouse.move(line.x + 200, line.y + line.height / 2);
+    await t.page.mouse.move(line.x + 60, line.y + line.height / 2, { steps: 3 });
+    await expect(t.box.locator(".xterm-cursor-pointer")).toHaveCount(1, { timeout: 2000 });
+  }).toPass();
 }
 
 /** A terminal of the desk, in front. */

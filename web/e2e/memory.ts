@@ -1,7 +1,7 @@
 // What something costs in memory.
 import type { Browser } from "@playwright/test";
 import { readFileSync } from "node:fs";
-import { control } from "./story";
+import { type Page, control } from "./story";
 
 /** KiB that the browser's pages have for themselves, by process. */
 async function pages(browser: Browser): Promise<Map<number, number>> {
@@ -18,17 +18,35 @@ async function pages(browser: Browser): Promise<Map<number, number>> {
   return new Map(processInfo.filter((p) => p.type === "renderer").map((p) => [p.id, own(p.id)]));
 }
 
+/** MiB more than before: of labd, of the page, and what of that it held on to when its garbage was collected. */
+export type Growth = { labd: number; page: number; held: number };
+
 /**
- * MiB that labd and the page have more at most while something is done than
- * before; it calls look again and again, by which the page's are sampled.
+ * What labd and the page have more at most while something is done than before;
+ * it calls look again and again, by which the page's are sampled. Garbage is
+ * collected when it is done, and before that as often as collect says, in
+ * milliseconds: what the page has meanwhile is less then.
  */
-export async function growth(browser: Browser, done: (look: () => Promise<void>) => Promise<void>): Promise<{ labd: number; page: number }> {
+export async function growth(page: Page, done: (look: () => Promise<void>) => Promise<void>, collect = Infinity): Promise<Growth> {
+  const browser = page.context().browser()!;
+  const devtools = await page.context().newCDPSession(page);
   const kib = async () => JSON.parse(await control("people/memory")) as { now: number; most: number };
   const labd = (await kib()).now; // the most is counted from here
   const before = await pages(browser);
-  let page = 0;
+  const most = async () => Math.max(0, ...[...(await pages(browser))].filter(([pid]) => before.has(pid)).map(([pid, has]) => has - before.get(pid)!));
+  let [all, held, last] = [0, 0, Date.now()];
+  const left = async () => {
+    await devtools.send("HeapProfiler.collectGarbage");
+    held = Math.max(held, await most());
+    last = Date.now();
+  };
   await done(async () => {
-    for (const [pid, has] of await pages(browser)) if (before.has(pid)) page = Math.max(page, has - before.get(pid)!);
+    all = Math.max(all, await most());
+    if (Date.now() - last > collect) await left();
   });
-  return { labd: Math.ceil(((await kib()).most - labd) / 1024), page: Math.ceil(page / 1024) };
+  const mib = (n: number) => Math.ceil(n / 1024);
+  const grown = { labd: mib((await kib()).most - labd), page: mib(all) };
+  await left();
+  await devtools.detach();
+  return { ...grown, held: mib(held) };
 }

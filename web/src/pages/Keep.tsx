@@ -6,9 +6,8 @@ import { type FormEvent, useState } from "react";
 import { useLocation, useSearchParams } from "wouter";
 import { type Play, act, api, got } from "../api/client";
 import { playKey } from "../api/events";
-import { Button, Dialog, Failure, TextField } from "../ui";
+import { Button, Dialog, Failure, TextField, ui } from "../ui";
 import { confirm } from "../ui/toast";
-import css from "./keep.module.css";
 import { nameOf, refuseName } from "./names";
 
 export type Keep = "save" | "fork";
@@ -71,11 +70,11 @@ function SaveDialog({ play, close }: { play: Play; close: () => void }) {
   };
   return (
     <Dialog open onOpenChange={(open) => !open && close()} title="Save as a playground" text="Its machines, networks and tabs, with its drives as they are now. It is yours alone until you say otherwise; the play stays as it is.">
-      <form className={css["form"]} onSubmit={submit} noValidate>
+      <form className={ui["form"]} onSubmit={submit} noValidate>
         <TextField label="Title" value={title} onChange={(e) => setTitle(e.target.value)} autoFocus maxLength={120} />
         <TextField label="Name" value={name} wrong={tried ? wrong : null} hint="Eight digits are added to it." onChange={(e) => setNamed(e.target.value)} spellCheck={false} autoCapitalize="none" autoComplete="off" />
         {save.error && <Failure error={save.error} />}
-        <div className={css["answers"]}>
+        <div className={ui["answers"]}>
           <Button onClick={close}>Cancel</Button>
           <Button type="submit" look="primary" busy={save.isPending}>Save</Button>
         </div>
@@ -102,10 +101,10 @@ function ForkDialog({ play, close }: { play: Play; close: () => void }) {
   };
   return (
     <Dialog open onOpenChange={(open) => !open && close()} title="Fork this play" text="A new play starts with copies of its drives. The two have nothing to do with each other from then on.">
-      <form className={css["form"]} onSubmit={submit}>
+      <form className={ui["form"]} onSubmit={submit}>
         <TextField label="Title of the new play" value={title} onChange={(e) => setTitle(e.target.value)} autoFocus required maxLength={200} />
         {fork.error && <Failure error={fork.error} />}
-        <div className={css["answers"]}>
+        <div className={ui["answers"]}>
           <Button onClick={close}>Cancel</Button>
           <Button type="submit" look="primary" busy={fork.isPending}>Fork</Button>
         </div>

@@ -7,6 +7,7 @@ import { stateOf } from "../api/fold";
 import { Button, Empty, useTitle } from "../ui";
 import { toastError } from "../ui/toast";
 import { MachinesPanel } from "./MachinesPanel";
+import { BroughtTab } from "./BroughtTab";
 import { OtherTab } from "./OtherTab";
 import { Panes } from "./Panes";
 import { PortTab } from "./PortTab";
@@ -43,8 +44,11 @@ export default function PlayPage({ play, live }: { play: Play; live: boolean }) 
         return <TerminalTab play={play.id} tab={tab} shown={shown} focus={focus} up={up.has(tab.machine)} restart={restart} onLink={onLink} />;
       case "http-port":
         return <PortTab play={play.id} tab={tab} shown={shown} />;
-      default:
-        return <OtherTab tab={tab} terminal={() => openTerminal(tab.machine, tab.pane)} />;
+      case "ide":
+      case "kexp":
+        return <BroughtTab play={play.id} tab={tab} shown={shown} up={up.has(tab.machine)} terminal={() => openTerminal(tab.machine, tab.pane)} />;
+      case "web-page":
+        return <OtherTab tab={tab} />;
     }
   };
   return (

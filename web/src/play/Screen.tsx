@@ -71,7 +71,6 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
     const l = new TerminalLink({
       open: (seen, size) => latest.current.open(seen, size),
       write: (bytes, done) => t.write(bytes, done),
-      say: (words) => t.write(`\r\n\x1b[0;2m── ${words}\x1b[0m\r\n`),
       onState: setState,
     });
     link.current = l;

@@ -1,4 +1,5 @@
-// CPU and memory of a machine, over the last minutes.
+// CPU and memory of a machine, over the last minutes. Memory is what its emulator
+// has on the host, which is somewhat more than the machine's own.
 import css from "./play.module.css";
 import type { Point } from "./readings";
 
@@ -12,7 +13,7 @@ export function UsageGraphs({ history, cpus, running }: Props) {
   return (
     <div className={css["graphs"]}>
       <Graph name="CPU" value={last ? `${Math.round((last.cpus / cpus) * 100)} %` : "–"} points={history.map((p) => p.cpus / cpus)} />
-      <Graph name="Memory" value={last ? `${gib(last.memory)}${last.limit ? ` of ${gib(last.limit)}` : ""}` : "–"} points={history.map((p) => p.memory / most)} />
+      <Graph name="Memory on the host" value={last ? `${gib(last.memory)}${last.limit ? ` for ${gib(last.limit)}` : ""}` : "–"} points={history.map((p) => p.memory / most)} />
     </div>
   );
 }

@@ -6,6 +6,7 @@
 import { ApiError, sentence } from "../api/client";
 import { pause } from "../api/fold";
 import { type Attached, type Exit, Frame, ack, frame, input, json, resize } from "./frames";
+import { Output } from "./output";
 
 export type LinkState =
   | { kind: "connecting" | "open" | "away" | "taken" }
@@ -17,15 +18,19 @@ export type Size = { rows: number; cols: number };
 type Options = {
   /** Asks for a WebSocket's address, to go on after so many bytes of output. */
   open: (seen: number, size: Size) => Promise<string>;
-  /** Shows output, and tells when it has. */
+  /** Shows output, which stays as it is until it tells that it has. */
   write: (bytes: Uint8Array, done: () => void) => void;
-  /** Shows words of the page's own between the output. */
-  say: (words: string) => void;
   onState: (state: LinkState) => void;
 };
 
 /** Acknowledge after so much, or when there is nothing left to show. */
 const ackEvery = 32 << 10;
+
+/** What may wait for the screen; after that labd waits for it, too. */
+const most = 512 << 10;
+
+/** Words of the page's own between the output. */
+const words = (text: string) => new TextEncoder().encode(`\r\n\x1b[0;2m── ${text}\x1b[0m\r\n`);
 
 /** A WebSocket that could not even be opened for so long is a cut, too. */
 const openFor = 15_000;
@@ -40,9 +45,18 @@ export class TerminalLink {
   #seen = 0; // number of the next byte of output
   #shown = 0; // the same, of what is on the screen
   #quiet = 0; // what comes before this byte is old: its queries are answered no more
+  #output: Output;
+  #acknowledge = () => {};
 
   constructor(options: Options) {
     this.#o = options;
+    this.#output = new Output({
+      write: options.write,
+      shown: (end) => {
+        this.#shown = end;
+        this.#acknowledge();
+      },
+    });
   }
 
   start(size: Size) {
@@ -72,6 +86,7 @@ export class TerminalLink {
   close(end = false) {
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#output.close();
     const socket = this.#socket;
     if (!socket) return;
     if (end && socket.readyState === WebSocket.OPEN) socket.send(frame(Frame.end));
@@ -102,7 +117,14 @@ export class TerminalLink {
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
-    const base = { shown: 0, acked: 0, taken: 0 }; // of this WebSocket alone
+    let [taken, acked] = [0, 0]; // of this WebSocket alone
+    this.#acknowledge = () => {
+      const { waiting } = this.#output;
+      if (socket.readyState !== WebSocket.OPEN || taken === acked || waiting >= most) return;
+      if (waiting > 0 && taken - acked < ackEvery) return;
+      acked = taken;
+      socket.send(ack(acked));
+    };
     let over = false;
     const slow = setTimeout(() => socket.close(), openFor);
     socket.onopen = () => {
@@ -118,20 +140,12 @@ export class TerminalLink {
         case Frame.attached:
           return this.#attached(json<Attached>(payload));
         case Frame.stdout:
-        case Frame.stderr: {
+        case Frame.stderr:
           this.#seen += payload.length;
-          base.taken += payload.length;
-          const end = this.#seen;
-          return this.#o.write(payload, () => {
-            this.#shown = end;
-            base.shown += payload.length;
-            if (socket.readyState !== WebSocket.OPEN) return;
-            if (base.shown - base.acked >= ackEvery || base.shown === base.taken) {
-              base.acked = base.shown;
-              socket.send(ack(base.acked));
-            }
-          });
-        }
+          taken += payload.length;
+          this.#output.add(payload, this.#seen);
+          this.#output.spent(message.buffer);
+          return this.#acknowledge();
         case Frame.exit: {
           over = true;
           const exit = json<Exit>(payload);
@@ -149,8 +163,8 @@ export class TerminalLink {
   }
 
   #attached(at: Attached) {
-    if (at.new && this.#seen > 0) this.#o.say("The shell had ended. This is a new one.");
-    else if (this.#seen > 0 && at.from > this.#seen) this.#o.say(`${at.from - this.#seen} bytes of output that came meanwhile are lost.`);
+    if (at.new && this.#seen > 0) this.#output.add(words("The shell had ended. This is a new one."), at.from);
+    else if (this.#seen > 0 && at.from > this.#seen) this.#output.add(words(`${at.from - this.#seen} bytes of output that came meanwhile are lost.`), at.from);
     this.#seen = at.from;
     this.#quiet = at.new ? 0 : at.upto;
   }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Play } from "../api/client";
-import { change, inPane, initial, terminal } from "./tabs";
+import { broughtAt, change, inPane, initial, terminal } from "./tabs";
 
 const play = (tabs: unknown[], machines = ["m1", "m2"]) =>
   ({ id: "p", machines: machines.map((name) => ({ name })), playground: { tabs } }) as unknown as Play;
@@ -51,4 +51,16 @@ test("terminals have names and shells of their own", () => {
   const before = tabs.open[0]!.session;
   expect(change(tabs, { do: "anew", id: tabs.open[0]!.id }).open[0]!.session).not.toBe(before);
   expect(change(tabs, { do: "share", percent: 99 }).share).toBe(80);
+});
+
+test("what an image brings is found at its port, on whichever machine it is", () => {
+  const ports = [
+    { machine: "one", number: 80, protocol: "HTTP" },
+    { machine: "two", number: 50062, protocol: "HTTPS" },
+    { machine: "three", number: 50063, protocol: "HTTP" },
+  ];
+  expect(broughtAt("ide", ports)).toEqual({ machine: "two", number: 50062, tls: true });
+  expect(broughtAt("kexp", ports)).toEqual({ machine: "three", number: 50063, tls: false });
+  expect(broughtAt("ide", ports.slice(0, 1))).toBeUndefined();
+  expect(broughtAt("terminal", ports)).toBeUndefined();
 });

@@ -1,6 +1,6 @@
 // Which tabs are open, in which pane, and which one is looked at; pure. A
 // browser window keeps its own, so that loading the page again changes nothing.
-import type { Play, Tab } from "../api/client";
+import type { Play, Schemas, Tab } from "../api/client";
 import { newSession } from "./frames";
 
 export type Machine = NonNullable<Play["machines"]>[number];
@@ -44,6 +44,15 @@ export type Change =
   | { do: "share"; percent: number };
 
 const kinds: OpenTab["kind"][] = ["terminal", "ide", "http-port", "web-page", "kexp"];
+
+/** Where an image serves what it brings: docs/images.md. */
+const broughtPorts: Partial<Record<OpenTab["kind"], number>> = { ide: 50062, kexp: 50063 };
+
+/** Where it answers, if it does. */
+export function broughtAt(kind: OpenTab["kind"], ports: Schemas["ScannedPort"][]): Pick<OpenTab, "machine" | "number" | "tls"> | undefined {
+  const found = ports.find((p) => p.number === broughtPorts[kind]);
+  return found && { machine: found.machine, number: found.number, tls: found.protocol === "HTTPS" };
+}
 
 /** What a tab without a name is called. */
 const called: Record<OpenTab["kind"], string> = { terminal: "Terminal", ide: "IDE", "http-port": "Port", "web-page": "Page", kexp: "Kubernetes" };

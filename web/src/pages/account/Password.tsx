@@ -2,9 +2,8 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { KeyRound } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { api, got } from "../../api/client";
-import { Button, Dialog, Failure, Notice, TextField } from "../../ui";
+import { Button, Dialog, Failure, Notice, TextField, ui } from "../../ui";
 import { toast } from "../../ui/toast";
-import css from "../account.module.css";
 
 export function Password({ name }: { name: string }) {
   const [open, setOpen] = useState(false);
@@ -41,7 +40,7 @@ function Form({ name, done }: { name: string; done: () => void }) {
     if (!wrong && !differs) change.mutate();
   };
   return (
-    <form className={css["form"]} onSubmit={submit}>
+    <form className={ui["form"]} onSubmit={submit}>
       {/* For password managers: whose password it is. */}
       <input type="text" name="username" autoComplete="username" value={name} readOnly hidden />
       <TextField label="Old password" type="password" value={old} onChange={(e) => setOld(e.target.value)} autoComplete="current-password" required autoFocus />
@@ -49,7 +48,7 @@ function Form({ name, done }: { name: string; done: () => void }) {
       <TextField label="New password again" type="password" value={again} onChange={(e) => setAgain(e.target.value)} autoComplete="new-password" required wrong={tried && !wrong ? differs : null} />
       <Notice>Everywhere else you are signed out, and your access tokens end.</Notice>
       {change.error && <Failure error={change.error} />}
-      <div className={css["answers"]}>
+      <div className={ui["answers"]}>
         <Button onClick={done}>Cancel</Button>
         <Button type="submit" look="primary" busy={change.isPending}>Change it</Button>
       </div>

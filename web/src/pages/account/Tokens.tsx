@@ -1,9 +1,9 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Copy, Key, Plus, Trash2 } from "lucide-react";
+import { Key, Plus, Trash2 } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { type Schemas, api, got } from "../../api/client";
 import { Badge, Button, Card, Dialog, Failure, IconButton, Notice, SelectField, Skeleton, TextField, ui } from "../../ui";
-import { copy } from "../../ui/copy";
+import { Secret } from "../../ui/Secret";
 import { confirm } from "../../ui/toast";
 import { day, scopes } from "../account";
 import css from "../account.module.css";
@@ -69,20 +69,17 @@ function Make({ done }: { done: () => void }) {
   };
   if (make.data) {
     return (
-      <div className={css["form"]}>
+      <div className={ui["form"]}>
         <Notice tone="warn">This is the only time that the token is shown. Keep it like a password.</Notice>
-        <div className={css["secret"]}>
-          <code tabIndex={0} aria-label="The token">{make.data.accessToken}</code>
-          <IconButton label="Copy the token" onClick={() => void copy(make.data.accessToken ?? "", "The token is copied.")}><Copy size={17} /></IconButton>
-        </div>
+        <Secret name="the token" value={make.data.accessToken ?? ""} />
         <p className={ui["hint"]}>Programs send it as <code>Authorization: Bearer …</code></p>
-        <div className={css["answers"]}><Button look="primary" onClick={done}>I have it</Button></div>
+        <div className={ui["answers"]}><Button look="primary" onClick={done}>I have it</Button></div>
       </div>
     );
   }
   const flip = (scope: string) => setChosen((all) => (all.includes(scope) ? all.filter((s) => s !== scope) : [...all, scope]));
   return (
-    <form className={css["form"]} onSubmit={submit}>
+    <form className={ui["form"]} onSubmit={submit}>
       <TextField label="What it is for" value={name} onChange={(e) => setName(e.target.value)} placeholder="like nightly tests" required autoFocus maxLength={100} />
       <fieldset className={css["scopes"]} aria-describedby={tried && chosen.length === 0 ? "scopes-wrong" : undefined}>
         <legend className={ui["label"]}>What it may do</legend>
@@ -98,7 +95,7 @@ function Make({ done }: { done: () => void }) {
         {[["7", "in a week"], ["30", "in 30 days"], ["90", "in 90 days"], ["365", "in a year"]].map(([value, text]) => <option key={value} value={value}>{text}</option>)}
       </SelectField>
       {make.error && <Failure error={make.error} />}
-      <div className={css["answers"]}>
+      <div className={ui["answers"]}>
         <Button onClick={done}>Cancel</Button>
         <Button type="submit" look="primary" busy={make.isPending}>Make it</Button>
       </div>

@@ -100,9 +100,9 @@ function Pull({ start, busy }: { start: (job: Schemas["CreateJob"]) => void; bus
   };
   return (
     <Card title="Pull from a registry">
-      <form className={css["form"]} onSubmit={submit} noValidate>
+      <form className={ui["form"]} onSubmit={submit} noValidate>
         <TextField label="Image" value={name} wrong={tried ? wrong : null} hint="Manifests name it in the same way." onChange={(e) => setName(e.target.value)} spellCheck={false} autoCapitalize="none" autoComplete="off" maxLength={400} />
-        <div className={css["answers"]}><Button type="submit" look="primary" busy={busy}><Download size={16} aria-hidden /> Pull</Button></div>
+        <div className={ui["answers"]}><Button type="submit" look="primary" busy={busy}><Download size={16} aria-hidden /> Pull</Button></div>
       </form>
     </Card>
   );
@@ -118,6 +118,7 @@ function JobRow({ job: j }: { job: Job }) {
   const lines = j.lines ?? [];
   const cancel = () => void got(api.DELETE("/api/admin/jobs/{job}", { params: { path: { job: j.id } } })).then(() => cache.invalidateQueries({ queryKey: ["jobs"] }), toastError);
   const part = j.total > 0 ? Math.min(1, j.done / j.total) : 0;
+  const doing = j.state === "running" && [stageText(j.stage), j.total > 0 && `${bytesText(j.done)} of ${bytesText(j.total)}`].filter(Boolean).join(" ");
   return (
     <li>
       <div className={css["jobLine"]}>
@@ -125,7 +126,7 @@ function JobRow({ job: j }: { job: Job }) {
         <div className={css["grow"]}>
           <b>{name}</b> <Badge tone={tones[j.state]}>{j.state}</Badge>
           <p className={ui["hint"]} aria-live="polite">
-            {j.state === "running" && <>{stageText(j.stage)}{j.total > 0 && ` ${bytesText(j.done)} of ${bytesText(j.total)}`} · </>}
+            {doing && <>{doing} · </>}
             by {j.by} · <time dateTime={j.endedAt || j.createdAt}>{moment(j.endedAt || j.createdAt)}</time>
           </p>
         </div>

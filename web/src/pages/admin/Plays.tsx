@@ -4,6 +4,7 @@ import { useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import { type Schemas, act, api } from "../../api/client";
 import { Badge, Button, Card, Empty, Failure, Menu, MenuItem, Skeleton, ui } from "../../ui";
+import { Pager } from "../../ui/Pager";
 import { confirm } from "../../ui/toast";
 import { phaseWords } from "../Plays";
 import { askToDestroy } from "../Starting";
@@ -46,13 +47,7 @@ export function Plays() {
           </div>
         </Card>
       )}
-      {total > pageSize && (
-        <div className={css["pages"]}>
-          <Button size="small" disabled={page === 0} onClick={() => setPage(page - 1)}>Back</Button>
-          <span className={ui["hint"]}>{page * pageSize + 1} to {Math.min(total, (page + 1) * pageSize)} of {total}</span>
-          <Button size="small" disabled={(page + 1) * pageSize >= total} onClick={() => setPage(page + 1)}>Further</Button>
-        </div>
-      )}
+      <Pager page={page} size={pageSize} total={total} show={setPage} />
     </div>
   );
 }

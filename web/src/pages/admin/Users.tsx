@@ -1,11 +1,12 @@
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Ban, Copy, KeyRound, MoreHorizontal, Search, ShieldCheck, ShieldOff, UserCheck, UserPlus, Users as UsersIcon } from "lucide-react";
+import { Ban, KeyRound, MoreHorizontal, Search, ShieldCheck, ShieldOff, UserCheck, UserPlus, Users as UsersIcon } from "lucide-react";
 import { useState } from "react";
 import { Link } from "wouter";
 import { type Schemas, api, got } from "../../api/client";
 import { useMe } from "../../session/useSession";
-import { Badge, Button, Card, Dialog, Empty, Failure, IconButton, Menu, MenuItem, MenuLine, Notice, SelectField, Skeleton, ui } from "../../ui";
-import { copy } from "../../ui/copy";
+import { Badge, Button, Card, Dialog, Empty, Failure, Menu, MenuItem, MenuLine, Notice, SelectField, Skeleton, ui } from "../../ui";
+import { Pager } from "../../ui/Pager";
+import { Secret } from "../../ui/Secret";
 import { confirm, toast, toastError } from "../../ui/toast";
 import { day, moment } from "../account";
 import css from "./admin.module.css";
@@ -53,23 +54,14 @@ export function Users() {
           </div>
         </Card>
       )}
-      {total > pageSize && (
-        <div className={css["pages"]}>
-          <Button size="small" disabled={page === 0} onClick={() => setPage(page - 1)}>Back</Button>
-          <span className={ui["hint"]}>{page * pageSize + 1} to {Math.min(total, (page + 1) * pageSize)} of {total}</span>
-          <Button size="small" disabled={(page + 1) * pageSize >= total} onClick={() => setPage(page + 1)}>Further</Button>
-        </div>
-      )}
+      <Pager page={page} size={pageSize} total={total} show={setPage} />
       <Dialog open={inviting} onOpenChange={setInviting} title="Invite somebody" text="Whoever opens the link chooses a name and a password.">
         {inviting && <Invite made={(made) => { setInviting(false); setLink({ title: "The invitation", link: made }); }} close={() => setInviting(false)} />}
       </Dialog>
       <Dialog open={link !== undefined} onOpenChange={(open) => !open && setLink(undefined)} title={link?.title ?? ""} width={560}>
         {link && (
           <>
-            <div className={css["secret"]}>
-              <code tabIndex={0} aria-label="The link">{link.link.url}</code>
-              <IconButton label="Copy the link" onClick={() => void copy(link.link.url, "The link is copied.")}><Copy size={17} /></IconButton>
-            </div>
+            <Secret name="the link" value={link.link.url} />
             <Notice tone="warn">It is good once, until {moment(link.link.expiresAt)}, and is not shown again. Give it to nobody else.</Notice>
           </>
         )}
@@ -82,13 +74,13 @@ function Invite({ made, close }: { made: (link: Schemas["AccountLink"]) => void;
   const [role, setRole] = useState("user");
   const invite = useMutation({ mutationFn: () => got(api.POST("/api/admin/invitations", { body: { role } })), onSuccess: made });
   return (
-    <form className={css["form"]} onSubmit={(e) => { e.preventDefault(); invite.mutate(); }}>
+    <form className={ui["form"]} onSubmit={(e) => { e.preventDefault(); invite.mutate(); }}>
       <SelectField label="They become" value={role} onChange={(e) => setRole(e.target.value)} hint={role === "administrator" ? "May see and change everything of everybody." : undefined}>
         <option value="user">a user</option>
         <option value="administrator">an administrator</option>
       </SelectField>
       {invite.error && <Failure error={invite.error} />}
-      <div className={css["answers"]}><Button onClick={close}>Cancel</Button><Button type="submit" look="primary" busy={invite.isPending}>Make a link</Button></div>
+      <div className={ui["answers"]}><Button onClick={close}>Cancel</Button><Button type="submit" look="primary" busy={invite.isPending}>Make a link</Button></div>
     </form>
   );
 }
