@@ -23,9 +23,10 @@ export const test = base.extend<{ watched: Watched; page: Page }>({
       const frame = url.hostname.endsWith(".localhost");
       if (url.protocol.startsWith("http") && !own.includes(url.host) && !frame && !r.isNavigationRequest()) wrong.push(`asked ${r.url()}`);
     });
-    // A refusal is said by the page; the browser's own line of it is no error of ours.
+    // A refusal is said by the page; the browser's own line of it is no error of ours. A
+    // play may go, or a labd restart, in the middle of any connection to it.
     page.on("console", (m) => {
-      if (m.type() === "error" && !/^Failed to load resource/.test(m.text()) && !watched.allowed.some((a) => a.test(m.text()))) wrong.push(`console: ${m.text()}`);
+      if (m.type() === "error" && !/^(Failed to load resource|WebSocket connection to .* failed)/.test(m.text()) && !watched.allowed.some((a) => a.test(m.text()))) wrong.push(`console: ${m.text()}`);
     });
     page.on("pageerror", (e) => wrong.push(`thrown: ${e.message}`));
     await use(page);
