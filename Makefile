@@ -29,7 +29,7 @@ PAGE        := internal/web/dist/app/index.html
 NPM         := npm --loglevel error
 # The stories of the page that are part of make test: those that have been seen
 # to pass together. make test-page runs all.
-PAGE_STORIES := 1-people 2-catalog 3-start
+PAGE_STORIES := 1-people 2-catalog 3-start 5-account 7-life
 
 .PHONY: help
 help: ## list the targets
