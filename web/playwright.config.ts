@@ -8,7 +8,9 @@ export default defineConfig({
   outputDir: told.out + "/results",
   reporter: [["list"]],
   workers: 1,
-  retries: 0,
+  // One story of a hundred once waited for a browser that did nothing. Who needs a
+  // second try is named in the log as flaky.
+  retries: 1,
   forbidOnly: true,
   // Machines are emulated, and the host may be busy with much else: these say when
   // to give up, and nothing about how long anything may take.
@@ -20,6 +22,7 @@ export default defineConfig({
     locale: "en-GB",
     timezoneId: "UTC",
     actionTimeout: 30_000,
+    navigationTimeout: 60_000,
     trace: "off",
     launchOptions: {
       executablePath: "/usr/bin/chromium",

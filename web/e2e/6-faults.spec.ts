@@ -77,7 +77,7 @@ test("a flood of output: the page answers, and it can be stopped", async ({ page
   await expect(one.rows).not.toContainText("never-42");
 });
 
-test("fifty megabytes shown cost labd and the page no more than 64 each", async ({ page }) => {
+test("fifty megabytes shown: labd has no more than 64 of them, and the page holds on to no more", async ({ page }) => {
   const play = await desk(page);
   await shell(play, "one", "yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -c 50000000 > /tmp/big");
   const one = await terminal(page, "One");
