@@ -90,7 +90,9 @@ func table(w io.Writer, head []string, rows [][]string) error {
 }
 
 // outputFlag adds -o with its choices; the first one is the default.
-func outputFlag(cmd *cobra.Command, choices ...string) *choice { return shortOutputFlag(cmd, "o", choices) }
+func outputFlag(cmd *cobra.Command, choices ...string) *choice {
+	return shortOutputFlag(cmd, "o", choices)
+}
 
 // shortOutputFlag is outputFlag by another letter, "" for none: some commands of
 // the reference client's grammar mean something else by -o.
