@@ -30,7 +30,9 @@ func (p *place) internet() (end func(), err error) {
 		for _, c := range closers {
 			_ = c()
 		}
-		_ = exec.Command("ip", "netns", "delete", name).Run() // the link goes with it
+		// The link first: the namespace itself may go some time after its name.
+		_ = exec.Command("ip", "link", "delete", link).Run()
+		_ = exec.Command("ip", "netns", "delete", name).Run()
 	}
 	defer func() {
 		if err != nil {
