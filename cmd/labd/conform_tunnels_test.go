@@ -140,12 +140,11 @@ func TestConformSSH(t *testing.T) {
 		// An editor: a stub that says what it was given.
 		c.stub(t, "code", `echo "$@" >$HOME/code.args`)
 		editor := c.start("ide", "code", id, "-w", "proj")
-		eventually(t, "the editor", func() bool { _, err := os.Stat(filepath.Join(c.home, "code.args")); return err == nil })
-		editor.interrupt()
-		eventually(t, "its arguments", func() bool {
+		eventually(t, "the editor with its arguments", func() bool {
 			args, _ := os.ReadFile(filepath.Join(c.home, "code.args"))
 			return regexp.MustCompile(`--folder-uri vscode-remote://ssh-remote\+laborant@127\.0\.0\.1:\d+\S*/proj`).Match(args)
 		})
+		editor.interrupt()
 		if _, _, code := c.run("", "ide", "sh", id); code == 0 {
 			t.Error("any program is an editor")
 		}
