@@ -1,7 +1,7 @@
 // A playground before it is started: what it is, what it takes, and the start.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { AppWindow, Code2, Compass, CopyPlus, Cpu, Gauge, Globe, HardDrive, MemoryStick, Pencil, Play as PlayIcon, Server, SquareTerminal, SlidersHorizontal } from "lucide-react";
-import { type FormEvent, Suspense, lazy, useState } from "react";
+import { type FormEvent, Suspense, lazy, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { ApiError, type Playground, type Schemas, api, got } from "../api/client";
 import { playKey } from "../api/events";
@@ -141,6 +141,8 @@ function Start({ playground: p, mine }: { playground: Playground; mine: boolean 
       go(`/plays/${play.id}`);
     },
   });
+  // Who looks at a playground may start it: then its loading screen is there.
+  useEffect(() => void import("./PlayEntry"), []);
   const wrong = Object.fromEntries(conditions.map((c) => [c.key, refuse(c, values[c.key] ?? "")]));
   const submit = (event: FormEvent) => {
     event.preventDefault();
