@@ -11,9 +11,10 @@ const (
 )
 
 // marks counts the places of a document where YAML may start a node, and its
-// comments, before the library makes any. Every node but two or three of a document costs a
-// mark, and none makes more than two nodes; text that only looks like it
-// (scripts with colons, say) counts too, so this is a bound and not a parser.
+// comments, before the library makes any. Every node but two or three of a
+// document costs a mark, and none makes more than two nodes; text that only
+// looks like it (scripts with colons, say) counts too, so this is a bound and
+// not a parser.
 //
 // In block style a node takes "- ", "? ", ": " or an opening bracket after a
 // blank. Between brackets each of ,:?[{ may start one; whether a closing

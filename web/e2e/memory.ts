@@ -18,35 +18,28 @@ async function pages(browser: Browser): Promise<Map<number, number>> {
   return new Map(processInfo.filter((p) => p.type === "renderer").map((p) => [p.id, own(p.id)]));
 }
 
-/** MiB more than before: of labd, of the page, and what of that it held on to when its garbage was collected. */
+/** MiB more than before: of labd, of the page at most, and of the page once its garbage is collected. */
 export type Growth = { labd: number; page: number; held: number };
 
 /**
  * What labd and the page have more at most while something is done than before;
- * it calls look again and again, by which the page's are sampled. Garbage is
- * collected when it is done, and before that as often as collect says, in
- * milliseconds: what the page has meanwhile is less then.
+ * it calls look again and again, by which the page's are sampled.
  */
-export async function growth(page: Page, done: (look: () => Promise<void>) => Promise<void>, collect = Infinity): Promise<Growth> {
+export async function growth(page: Page, done: (look: () => Promise<void>) => Promise<void>): Promise<Growth> {
   const browser = page.context().browser()!;
   const devtools = await page.context().newCDPSession(page);
   const kib = async () => JSON.parse(await control("people/memory")) as { now: number; most: number };
   const labd = (await kib()).now; // the most is counted from here
   const before = await pages(browser);
-  const most = async () => Math.max(0, ...[...(await pages(browser))].filter(([pid]) => before.has(pid)).map(([pid, has]) => has - before.get(pid)!));
-  let [all, held, last] = [0, 0, Date.now()];
-  const left = async () => {
-    await devtools.send("HeapProfiler.collectGarbage");
-    held = Math.max(held, await most());
-    last = Date.now();
-  };
+  const more = async () => Math.max(0, ...[...(await pages(browser))].filter(([pid]) => before.has(pid)).map(([pid, has]) => has - before.get(pid)!));
+  let most = 0;
   await done(async () => {
-    all = Math.max(all, await most());
-    if (Date.now() - last > collect) await left();
+    most = Math.max(most, await more());
   });
   const mib = (n: number) => Math.ceil(n / 1024);
-  const grown = { labd: mib((await kib()).most - labd), page: mib(all) };
-  await left();
+  const grown = { labd: mib((await kib()).most - labd), page: mib(most) };
+  await devtools.send("HeapProfiler.collectGarbage");
+  const held = mib(await more());
   await devtools.detach();
-  return { ...grown, held: mib(held) };
+  return { ...grown, held };
 }

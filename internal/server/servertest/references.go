@@ -17,11 +17,12 @@ func (l *Lab) Sources(context.Context) ([]api.Source, error) {
 	}, l.Refuse
 }
 
-// Kernels are one that is here and one that is not.
+// Backends are one that is here and one that is not.
 func (l *Lab) Backends(context.Context) ([]api.Backend, error) {
 	return []api.Backend{{Name: "qemu", Ready: true}, {Name: "firecracker"}}, nil
 }
 
+// Kernels are one that is here and one that is not.
 func (l *Lab) Kernels(context.Context) ([]api.KernelVersion, error) {
 	return []api.KernelVersion{
 		{Version: "6.1", Release: "6.1.0-37-cloud-amd64", SizeBytes: 100 << 20, Default: true, Ready: true},
