@@ -52,9 +52,11 @@ type SigninURL struct {
 	URL string `json:"url"`
 }
 
-// Preferences change the user's own settings.
+// Preferences change the user's own settings: those that are given.
 type Preferences struct {
-	Region string `json:"region"`
+	Region string `json:"region,omitempty"`
+	// DisplayName is what people call themselves; "" is none. Addition.
+	DisplayName *string `json:"displayName,omitempty"`
 }
 
 // Account is a user as they see themselves, and as administrators see them.
@@ -62,7 +64,11 @@ type Preferences struct {
 type Account struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
-	Role string `json:"role"`
+	// DisplayName is what they call themselves, Email where a provider says that
+	// they are reached.
+	DisplayName string `json:"displayName,omitempty"`
+	Email       string `json:"email,omitempty"`
+	Role        string `json:"role"`
 	// Plan is the one that holds, GivenPlan the one that an administrator gave;
 	// "" is the default one. Plan and Use are for administrators alone.
 	Plan      string   `json:"plan,omitempty"`
@@ -141,7 +147,8 @@ type Join struct {
 type Identity struct {
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
-	Name    string `json:"name"` // what they like to be called; any text
+	Name    string `json:"name"`            // what they like to be called; any text
+	Email   string `json:"email,omitempty"` // verified by the provider
 }
 
 // SigninWays tells how browsers sign in. Addition.

@@ -1,5 +1,11 @@
 package api
 
+// Where images come from.
+const (
+	SourceBuilt  = "built"
+	SourcePulled = "pulled"
+)
+
 // Source is a named image that drives can be made from. Addition.
 type Source struct {
 	Name string `json:"name"`
@@ -13,6 +19,11 @@ type Source struct {
 	// MinDriveBytes is the least size of a drive made from it; 0 until the
 	// image is ready.
 	MinDriveBytes int64 `json:"minDriveBytes,omitempty"`
+	// From is "built" or "pulled"; "" if the image is not here.
+	From string `json:"from,omitempty"`
+	// Recipe tells whether labd has what it is built from: a job of kind build
+	// makes it, also in place of one that was pulled under its name.
+	Recipe bool `json:"recipe,omitempty"`
 	// Users are those with a shell, root first; empty until the image is ready.
 	Users []string `json:"users"`
 	// Kernels are the versions its drives are made for already.

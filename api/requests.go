@@ -105,14 +105,19 @@ type Conn struct {
 const (
 	KindStatus = "status"
 	KindTask   = "task"
+	KindJobs   = "jobs" // all of them: the first message of administrators' connections
+	KindJob    = "job"  // one that has changed
 )
 
-// ConnMessage is one message of a play's connection.
+// ConnMessage is one message of a play's connection, or of one that tells of
+// jobs.
 type ConnMessage struct {
 	Kind    string      `json:"kind"`
 	Status  *PlayStatus `json:"status,omitempty"`
 	Machine string      `json:"machine,omitempty"`
 	Task    *PlayTask   `json:"task,omitempty"`
+	Jobs    []Job       `json:"jobs,omitzero"` // the newest first
+	Job     *Job        `json:"job,omitempty"`
 }
 
 // TunnelRequest is the body of POST /plays/{id}/tunnels.

@@ -32,7 +32,7 @@ func (r references) Sources(ctx context.Context) ([]api.Source, error) {
 		return nil, err
 	}
 	var all []api.Source
-	here := map[string]bool{}
+	known, here := recipes(), map[string]bool{}
 	for _, img := range images {
 		if strings.Contains(img.Name, "://") {
 			continue
@@ -42,11 +42,13 @@ func (r references) Sources(ctx context.Context) ([]api.Source, error) {
 		if err != nil {
 			d.log.WarnContext(ctx, "cannot describe an image", "image", img.Name, "error", err)
 		}
-		all = append(all, source(img, about, installed))
+		s := source(img, about, installed)
+		_, s.Recipe = known[img.Name]
+		all = append(all, s)
 	}
-	for name := range recipes() {
+	for name := range known {
 		if !here[name] {
-			all = append(all, api.Source{Name: name, Users: []string{}, Kernels: []string{}})
+			all = append(all, api.Source{Name: name, Recipe: true, Users: []string{}, Kernels: []string{}})
 		}
 	}
 	slices.SortFunc(all, func(x, y api.Source) int { return cmp.Compare(x.Name, y.Name) })
@@ -55,8 +57,11 @@ func (r references) Sources(ctx context.Context) ([]api.Source, error) {
 
 func source(img image.Image, about image.Description, installed []kernel.Kernel) api.Source {
 	s := api.Source{
-		Name: img.Name, Distribution: about.Distribution, Digest: img.ID, SizeBytes: img.Bytes,
+		Name: img.Name, From: api.SourcePulled, Distribution: about.Distribution, Digest: img.ID, SizeBytes: img.Bytes,
 		MinDriveBytes: about.FSBytes, Users: append([]string{}, about.Users...), Kernels: []string{},
+	}
+	if img.BuildKey != "" {
+		s.From = api.SourceBuilt
 	}
 	for _, k := range installed {
 		if slices.Contains(about.Releases, k.Release) {

@@ -18,15 +18,19 @@ func TestSource(t *testing.T) {
 		about image.Description
 		want  api.Source
 	}{
-		{"not ready", image.Description{}, api.Source{Name: "x", Digest: "sha256:ab", SizeBytes: 7, Users: []string{}, Kernels: []string{}}},
+		{"not ready", image.Description{}, api.Source{Name: "x", From: api.SourcePulled, Digest: "sha256:ab", SizeBytes: 7, Users: []string{}, Kernels: []string{}}},
 		{"of a kernel that went", image.Description{Distribution: "D", Releases: []string{"", "4.4"}, FSBytes: 9},
-			api.Source{Name: "x", Digest: "sha256:ab", SizeBytes: 7, Distribution: "D", MinDriveBytes: 9, Users: []string{}, Kernels: []string{}}},
+			api.Source{Name: "x", From: api.SourcePulled, Digest: "sha256:ab", SizeBytes: 7, Distribution: "D", MinDriveBytes: 9, Users: []string{}, Kernels: []string{}}},
 		{"ready", image.Description{Distribution: "D", Users: []string{"root"}, Releases: []string{"6.1.9"}, FSBytes: 9},
-			api.Source{Name: "x", Digest: "sha256:ab", SizeBytes: 7, Distribution: "D", MinDriveBytes: 9, Users: []string{"root"}, Kernels: []string{"6.1"}, Ready: true}},
+			api.Source{Name: "x", From: api.SourcePulled, Digest: "sha256:ab", SizeBytes: 7, Distribution: "D", MinDriveBytes: 9, Users: []string{"root"}, Kernels: []string{"6.1"}, Ready: true}},
 	} {
 		if diff := cmp.Diff(c.want, source(img, c.about, installed)); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}
+	}
+	img.BuildKey = "key"
+	if got := source(img, image.Description{}, installed).From; got != api.SourceBuilt {
+		t.Errorf("one that was built is from %q", got)
 	}
 }
 

@@ -22,7 +22,11 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"sandlot/api"
 	"sandlot/internal/store"
@@ -203,13 +207,27 @@ func (a *Accounts) SetPlan(ctx context.Context, name, plan string) error {
 // Regions that users may prefer; this labd has one, and keeps the wish.
 var regions = []string{"eu", "ap"}
 
-// SetPreferences changes what a user prefers.
+// maxDisplayName bounds what users call themselves, in characters.
+const maxDisplayName = 60
+
+// SetPreferences changes what a user prefers: what is given of it.
 func (a *Accounts) SetPreferences(ctx context.Context, user api.Me, p api.Preferences) (api.Me, error) {
-	if p.Region != regions[0] && p.Region != regions[1] {
+	if (p.Region != "" || p.DisplayName == nil) && !slices.Contains(regions, p.Region) {
 		return api.Me{}, api.Errorf(api.Invalid, "there is no region %q: write eu or ap", p.Region)
 	}
-	if err := a.store.SetRegion(ctx, user.ID, p.Region); err != nil {
-		return api.Me{}, err
+	if p.DisplayName != nil {
+		name := strings.TrimSpace(*p.DisplayName)
+		if utf8.RuneCountInString(name) > maxDisplayName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return api.Me{}, api.Errorf(api.Invalid, "cannot use the name %.80q: write at most %d letters, figures, spaces and marks", name, maxDisplayName)
+		}
+		if err := a.store.SetDisplayName(ctx, user.ID, name); err != nil {
+			return api.Me{}, err
+		}
+	}
+	if p.Region != "" {
+		if err := a.store.SetRegion(ctx, user.ID, p.Region); err != nil {
+			return api.Me{}, err
+		}
 	}
 	return a.user(ctx, user.ID)
 }

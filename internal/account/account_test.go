@@ -490,3 +490,46 @@ func TestAuditLinesAreLines(t *testing.T) {
 		t.Errorf("kept %+v", list)
 	}
 }
+
+// What people call themselves is theirs and bounded, and no name to sign in
+// with; their address follows the provider's.
+func TestProfiles(t *testing.T) {
+	p := newPeople(t)
+	ann, ctx := p.add(t, "ann"), t.Context()
+	call := func(name string) error {
+		_, err := p.SetPreferences(ctx, ann, api.Preferences{DisplayName: &name})
+		return err
+	}
+	for _, bad := range []string{strings.Repeat("é", 61), "a\nb", "a\x1b[31mb", "a\u202eb"} {
+		if err := call(bad); kind(err) != api.Invalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if err := call(" Ann É. "); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.SetPreferences(ctx, ann, api.Preferences{Region: "ap"}); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := p.Account(ctx, ann); err != nil || a.DisplayName != "Ann É." || a.Name != "ann" || a.Email != "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if _, _, err := p.SignIn(ctx, "Ann É.", password, here); err == nil {
+		t.Error("what ann is called signs in")
+	}
+	if err := call(""); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := p.Account(ctx, ann); err != nil || a.DisplayName != "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	for _, email := range []string{"bob@example.org", "bob@example.com", ""} {
+		_, bob, err := p.SignInIdentity(ctx, api.Identity{Issuer: "i", Subject: "s", Name: "bob", Email: email}, here)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := p.Account(ctx, bob); err != nil || a.Email != email || !a.Provider {
+			t.Errorf("%q: %+v, %v", email, a, err)
+		}
+	}
+}

@@ -30,9 +30,10 @@ func (a *Accounts) Describe(ctx context.Context, users ...store.User) ([]api.Acc
 	}
 	list := make([]api.Account, len(users))
 	for i, u := range users {
+		email, provider := providers[u.ID]
 		list[i] = api.Account{
-			ID: u.ID, Name: u.Name, Role: u.Role, GivenPlan: u.Plan, Disabled: u.Disabled,
-			Password: u.PasswordHash != "", Provider: providers[u.ID], CreatedAt: api.Time(u.CreatedAt),
+			ID: u.ID, Name: u.Name, DisplayName: u.DisplayName, Email: email, Role: u.Role, GivenPlan: u.Plan, Disabled: u.Disabled,
+			Password: u.PasswordHash != "", Provider: provider, CreatedAt: api.Time(u.CreatedAt),
 		}
 	}
 	return list, nil

@@ -185,6 +185,9 @@ func (a *Accounts) SignInIdentity(ctx context.Context, i api.Identity, from api.
 	if u.Disabled {
 		return "", who, errLocked
 	}
+	if err := a.store.PutIdentity(ctx, i.Issuer, i.Subject, u.ID, i.Email); err != nil { // it may have changed there
+		return "", who, err
+	}
 	cookie, err = a.newBrowserSession(ctx, u.ID, from)
 	return cookie, me(u), err
 }
@@ -205,7 +208,7 @@ func (a *Accounts) adopt(ctx context.Context, i api.Identity) (store.User, error
 		u := store.User{ID: name, Name: name, Role: store.RoleUser, CreatedAt: a.Now()}
 		err := a.store.AddUser(ctx, u)
 		if err == nil {
-			return u, a.store.AddIdentity(ctx, i.Issuer, i.Subject, u.ID)
+			return u, a.store.PutIdentity(ctx, i.Issuer, i.Subject, u.ID, i.Email)
 		}
 		if !errors.Is(err, store.ErrExists) {
 			return u, err

@@ -49,21 +49,58 @@ type jobs struct {
 	now     func() time.Time
 	running sync.WaitGroup
 	mu      sync.Mutex
-	list    []*job // the oldest first
+	list    []*job        // the oldest first
+	changed chan struct{} // closed, and made anew, when something of a job changes
 }
 
-func newJobs(ctx context.Context, now func() time.Time) *jobs { return &jobs{ctx: ctx, now: now} }
+func newJobs(ctx context.Context, now func() time.Time) *jobs {
+	return &jobs{ctx: ctx, now: now, changed: make(chan struct{})}
+}
+
+// change wakes who watches; the caller holds mu.
+func (j *jobs) change() {
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// WatchJobs sends all that are kept, the newest first: at once, then after
+// changes, until ctx ends. Who is slow to take them misses what was in between.
+func (a *Admin) WatchJobs(ctx context.Context) <-chan []api.Job {
+	out := make(chan []api.Job)
+	go func() {
+		defer close(out)
+		for {
+			a.jobs.mu.Lock()
+			list, changed := a.jobs.wire(), a.jobs.changed
+			a.jobs.mu.Unlock()
+			select {
+			case out <- list:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
 
 // Jobs lists all that are kept, the newest first.
 func (a *Admin) Jobs(context.Context) ([]api.Job, error) {
-	j := a.jobs
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	a.jobs.mu.Lock()
+	defer a.jobs.mu.Unlock()
+	return a.jobs.wire(), nil
+}
+
+func (j *jobs) wire() []api.Job {
 	list := []api.Job{}
 	for _, one := range slices.Backward(j.list) {
 		list = append(list, one.wire())
 	}
-	return list, nil
+	return list
 }
 
 // StartJob queues a job, or returns the one that is doing the same already.
@@ -92,6 +129,7 @@ func (a *Admin) CancelJob(_ context.Context, id string) (api.Job, error) {
 		one.Stage = "cancelling"
 		one.cancel()
 	}
+	j.change()
 	return one.wire(), nil
 }
 
@@ -128,6 +166,7 @@ func (j *jobs) add(admin api.Me, req api.CreateJob, work Work) (api.Job, error) 
 	}}
 	j.list = append(j.list, o)
 	j.next()
+	j.change()
 	return o.wire(), nil
 }
 
@@ -156,6 +195,7 @@ func (j *jobs) tell(o *job, s Step) {
 	if !o.open() || o.Stage == "cancelling" {
 		return
 	}
+	defer j.change()
 	o.Stage, o.Done, o.Total = s.Stage, s.Done, s.Total
 	line := printable(s.Line)
 	if line == "" || len(o.Lines) > 0 && o.Lines[len(o.Lines)-1] == line {
@@ -179,6 +219,7 @@ func (j *jobs) end(o *job, err, cancelled error) {
 		o.State, o.Error = api.JobFailed, err.Error()
 	}
 	j.next()
+	j.change()
 }
 
 // printable is a line of what a program wrote, without what terminals obey.

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/hashicorp/golang-lru/v2/expirable"
@@ -166,7 +167,7 @@ func (p *Provider) Finish(ctx context.Context, state string, query url.Values) (
 	if !allowed(p.config.Allow, c) {
 		return who, "", api.Errorf(api.Forbidden, "%s knows you, but this labd does not let you in: ask its administrator", p.config.Name)
 	}
-	return api.Identity{Issuer: id.Issuer, Subject: id.Subject, Name: c.name()}, v.next, nil
+	return api.Identity{Issuer: id.Issuer, Subject: id.Subject, Name: c.name(), Email: c.address()}, v.next, nil
 }
 
 // claims are what providers may say of somebody.
@@ -184,6 +185,17 @@ func (c claims) name() string {
 	name, _, _ = strings.Cut(name, "@")
 	return name
 }
+
+// address is theirs for certain, or none.
+func (c claims) address() string {
+	if !c.Verified || len(c.Email) > maxEmail || strings.ContainsFunc(c.Email, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return c.Email
+}
+
+// maxEmail is the longest that an address can be, by RFC 5321.
+const maxEmail = 254
 
 // allowed looks at verified addresses only: anybody can claim the others.
 func allowed(list []string, c claims) bool {

@@ -157,3 +157,20 @@ func TestConfig(t *testing.T) {
 		t.Errorf("a provider that is down: %v", err)
 	}
 }
+
+// An address that the provider has not looked at, or that is none, is nobody's.
+func TestAddress(t *testing.T) {
+	for want, c := range map[string]claims{
+		"ann@example.org": {Email: "ann@example.org", Verified: true},
+		"":                {Email: "ann@example.org"},
+	} {
+		if got := c.address(); got != want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	for _, email := range []string{"a\nb@example.org", "\x1b[31m@example.org", strings.Repeat("a", 255) + "@example.org"} {
+		if got := (claims{Email: email, Verified: true}).address(); got != "" {
+			t.Errorf("%q is an address", got)
+		}
+	}
+}

@@ -37,6 +37,9 @@ type Hosts interface {
 // Jobs are work on the host's images and kernels.
 type Jobs interface {
 	Jobs(ctx context.Context) ([]api.Job, error)
+	// WatchJobs sends them at once and after changes until ctx ends, the newest
+	// first; who is slow gets the last state only.
+	WatchJobs(ctx context.Context) <-chan []api.Job
 	// StartJob returns at once; the same job twice is one.
 	StartJob(ctx context.Context, admin api.Me, req api.CreateJob) (api.Job, error)
 	// CancelJob leaves a job alone that has ended.

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 
 	"sandlot/api"
 	"sandlot/internal/admin"
@@ -217,5 +220,52 @@ func TestAdministratorsStartAndCancelJobs(t *testing.T) {
 	}
 	if status, _, _ := f.sent("DELETE", "/api/admin/jobs/none", root, ""); status != 404 {
 		t.Errorf("no such job: %d", status)
+	}
+}
+
+// Who watches is told of all jobs at once, then of what changes, and of nothing
+// twice.
+func TestJobsAreTold(t *testing.T) {
+	f := newHouse(t)
+	root := f.root()
+	start := func(name string) api.Job {
+		return decode[api.Job](t, f.site.call(t, "POST", "/api/admin/jobs", root, fmt.Sprintf(`{"kind":"build","name":%q}`, name)))
+	}
+	watch := func() *websocket.Conn {
+		return dial(t, decode[api.Conn](t, f.site.call(t, "POST", "/api/admin/jobs/conns", root, "")).URL, nil)
+	}
+	heard := map[string]api.Job{}
+	hear := func(ws *websocket.Conn, id, state string) {
+		t.Helper()
+		until(t, ws, func(m api.ConnMessage) bool {
+			if m.Kind == api.KindJobs && len(heard) == 0 {
+				for _, job := range m.Jobs {
+					heard[job.ID] = job
+				}
+				return heard[id].State == state
+			}
+			if m.Kind != api.KindJob || reflect.DeepEqual(heard[m.Job.ID], *m.Job) {
+				t.Errorf("told again, or no job: %+v", m)
+			}
+			heard[m.Job.ID] = *m.Job
+			return m.Job.ID == id && m.Job.State == state
+		})
+	}
+	ws := watch()
+	until(t, ws, func(m api.ConnMessage) bool { return m.Kind == api.KindJobs && len(m.Jobs) == 0 })
+	endless := start("endless")
+	hear(ws, endless.ID, api.JobRunning)
+	next := start("x")
+	hear(ws, next.ID, api.JobWaiting)
+	f.sent("DELETE", "/api/admin/jobs/"+endless.ID, root, "")
+	hear(ws, next.ID, api.JobDone)
+	if got := heard[endless.ID]; got.State != api.JobCancelled {
+		t.Errorf("%+v", got)
+	}
+	clear(heard)
+	late := watch()
+	hear(late, next.ID, api.JobDone)
+	if heard[endless.ID].State != api.JobCancelled {
+		t.Errorf("who comes late hears of %v", heard)
 	}
 }

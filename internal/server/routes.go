@@ -177,6 +177,8 @@ var routes = []route{
 		about{"How labd is set up, and what is wrong with that", nil, replies(api.SettingsReport{}), nil}},
 	{"GET", "/api/admin/jobs", administrator, listJobs, nil,
 		about{"Builds and pulls, the newest first", nil, replies([]api.Job{}), nil}},
+	{"POST", "/api/admin/jobs/conns", administrator, openJobs, nil,
+		about{"A WebSocket, at /conns/{token}, that tells of jobs: of all at once, then of each that changes", nil, replies(api.Conn{}), nil}},
 	{"POST", "/api/admin/jobs", administrator, startJob, nil,
 		about{"Builds or pulls an image, or fetches a kernel; the same twice is one job", api.CreateJob{}, replies(api.Job{}), nil}},
 	{"DELETE", "/api/admin/jobs/{job}", administrator, cancelJob, nil,
@@ -244,7 +246,7 @@ var routes = []route{
 	{"POST", "/api/plays/{id}/conns", owner, openConn, nil,
 		about{"A WebSocket that tells what happens to a play", nil, replies(api.Conn{}), nil}},
 	{"GET", "/conns/{token}", ticket, nil, serveConn,
-		about{"Status and tasks of a play: at once, and after each change", nil, nil, nil}},
+		about{"Status and tasks of a play, or jobs: at once, and after each change", nil, nil, nil}},
 
 	{"POST", "/api/plays/{id}/tunnels", owner, openTunnel, nil,
 		about{"Opens the way to TCP ports of a machine; held while it boots", api.TunnelRequest{}, replies(api.Tunnel{}), nil}},

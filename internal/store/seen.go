@@ -92,7 +92,7 @@ func (s *Store) SessionUser(ctx context.Context, id string) (Session, User, erro
 		return found.session, found.user, nil
 	}
 	found, err = one(collect(ctx, s.read, "read session", scanOwned, `SELECT s.id, s.user_id, s.token_hash, s.kind, s.about, s.created_at, s.expires_at,
-		u.id, u.name, u.password_hash, u.role, u.disabled, u.region, u.plan, u.created_at
+		u.id, u.name, u.password_hash, u.role, u.disabled, u.region, u.plan, u.display_name, u.created_at
 		FROM sessions AS s JOIN users AS u ON u.id = s.user_id WHERE s.id = ?`, id))
 	if err != nil {
 		return Session{}, User{}, err
@@ -110,7 +110,7 @@ func scanOwned(rows *sql.Rows, o *owned) error {
 	var disabled int
 	c, u := &o.session, &o.user
 	err := rows.Scan(&c.ID, &c.UserID, &c.TokenHash, &c.Kind, &c.About, &made, &ends,
-		&u.ID, &u.Name, &u.PasswordHash, &u.Role, &disabled, &u.Region, &u.Plan, &joined)
+		&u.ID, &u.Name, &u.PasswordHash, &u.Role, &disabled, &u.Region, &u.Plan, &u.DisplayName, &joined)
 	c.CreatedAt, c.ExpiresAt, u.Disabled, u.CreatedAt = parseTime(made), parseTime(ends), disabled != 0, parseTime(joined)
 	return err
 }

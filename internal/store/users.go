@@ -22,6 +22,7 @@ type User struct {
 	Disabled     bool
 	Region       string
 	Plan         string // "" is the default one
+	DisplayName  string // what they call themselves; may be empty
 	CreatedAt    time.Time
 }
 
@@ -42,12 +43,12 @@ type Session struct {
 	ExpiresAt time.Time // zero: it does not end by itself
 }
 
-const userColumns = `id, name, password_hash, role, disabled, region, plan, created_at`
+const userColumns = `id, name, password_hash, role, disabled, region, plan, display_name, created_at`
 
 // AddUser creates the user; ErrExists if the name or id is taken.
 func (s *Store) AddUser(ctx context.Context, u User) error {
-	n, err := s.count(ctx, "save user", `INSERT INTO users (`+userColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, u.ID, u.Name, u.PasswordHash, u.Role, truth(u.Disabled), u.Region, u.Plan, formatTime(u.CreatedAt))
+	n, err := s.count(ctx, "save user", `INSERT INTO users (`+userColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, u.ID, u.Name, u.PasswordHash, u.Role, truth(u.Disabled), u.Region, u.Plan, u.DisplayName, formatTime(u.CreatedAt))
 	if err == nil && n == 0 {
 		err = ErrExists
 	}
@@ -115,6 +116,11 @@ func (s *Store) SetRegion(ctx context.Context, id, region string) error {
 	return s.exec(ctx, "change user", `UPDATE users SET region = ? WHERE id = ?`, region, id)
 }
 
+// SetDisplayName keeps what the user calls themselves; it may be empty.
+func (s *Store) SetDisplayName(ctx context.Context, id, name string) error {
+	return s.exec(ctx, "change user", `UPDATE users SET display_name = ? WHERE id = ?`, name, id)
+}
+
 // SetPlan gives a user a plan; "" is the default one.
 func (s *Store) SetPlan(ctx context.Context, id, plan string) error {
 	return s.exec(ctx, "change user", `UPDATE users SET plan = ? WHERE id = ?`, plan, id)
@@ -137,17 +143,21 @@ func (s *Store) UserByIdentity(ctx context.Context, issuer, subject string) (Use
 		WHERE id = (SELECT user_id FROM identities WHERE issuer = ? AND subject = ?)`, issuer, subject))
 }
 
-// AddIdentity tells whom a provider knows by this subject.
-func (s *Store) AddIdentity(ctx context.Context, issuer, subject, user string) error {
-	return s.exec(ctx, "save identity", `INSERT INTO identities (issuer, subject, user_id) VALUES (?, ?, ?)`, issuer, subject, user)
+// PutIdentity tells whom a provider knows by this subject, and at what address,
+// which may be empty.
+func (s *Store) PutIdentity(ctx context.Context, issuer, subject, user, email string) error {
+	return s.exec(ctx, "save identity", `INSERT INTO identities (issuer, subject, user_id, email) VALUES (?, ?, ?, ?)
+		ON CONFLICT (issuer, subject) DO UPDATE SET email = excluded.email`, issuer, subject, user, email)
 }
 
-// WithIdentity has the ids of users whom a provider knows.
-func (s *Store) WithIdentity(ctx context.Context) (map[string]bool, error) {
-	ids, err := collect(ctx, s.read, "list identities", scanText, `SELECT DISTINCT user_id FROM identities`)
-	known := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		known[id] = true
+// WithIdentity has the users whom a provider knows, by their ids, with their
+// addresses there, which may be empty.
+func (s *Store) WithIdentity(ctx context.Context) (map[string]string, error) {
+	scan := func(rows *sql.Rows, r *[2]string) error { return rows.Scan(&r[0], &r[1]) }
+	list, err := collect(ctx, s.read, "list identities", scan, `SELECT user_id, email FROM identities ORDER BY email`)
+	known := make(map[string]string, len(list))
+	for _, r := range list {
+		known[r[0]] = r[1]
 	}
 	return known, err
 }
@@ -180,7 +190,7 @@ func (s *Store) PlaysOfDisabled(ctx context.Context) ([]string, error) {
 func scanUser(rows *sql.Rows, u *User) error {
 	var at string
 	var disabled int
-	err := rows.Scan(&u.ID, &u.Name, &u.PasswordHash, &u.Role, &disabled, &u.Region, &u.Plan, &at)
+	err := rows.Scan(&u.ID, &u.Name, &u.PasswordHash, &u.Role, &disabled, &u.Region, &u.Plan, &u.DisplayName, &at)
 	u.Disabled, u.CreatedAt = disabled != 0, parseTime(at)
 	return err
 }

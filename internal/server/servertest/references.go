@@ -10,10 +10,10 @@ import (
 func (l *Lab) Sources(context.Context) ([]api.Source, error) {
 	return []api.Source{
 		{
-			Name: "debian-12", Distribution: "Debian GNU/Linux 12 (bookworm)", Digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+			Name: "debian-12", From: api.SourceBuilt, Recipe: true, Distribution: "Debian GNU/Linux 12 (bookworm)", Digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 			SizeBytes: 180 << 20, MinDriveBytes: 900 << 20, Users: []string{"root", "laborant"}, Kernels: []string{"6.1"}, Ready: true,
 		},
-		{Name: "rocky-9", Users: []string{}, Kernels: []string{}},
+		{Name: "rocky-9", Recipe: true, Users: []string{}, Kernels: []string{}},
 	}, l.Refuse
 }
 
