@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"sandlot/internal/host/layout"
 	"sandlot/internal/oidc"
 	"sandlot/internal/server"
 )
@@ -96,9 +98,44 @@ func (s *signIn) provider() (server.Provider, error) {
 	return oidc.New(s.oidc)
 }
 
+// rootOf is where people reach a labd that listens at addr; with a public URL
+// they reach it there. Where it listens everywhere, the host's name leads to it.
+func rootOf(public string, addr net.Addr, hostname string) string {
+	if public != "" {
+		return strings.TrimRight(public, "/")
+	}
+	host, port, err := net.SplitHostPort(addr.String())
+	if err == nil && hostname != "" && net.ParseIP(host).IsUnspecified() {
+		return "http://" + net.JoinHostPort(hostname, port)
+	}
+	return "http://" + addr.String()
+}
+
+// keepAddress tells commands beside labd where it answers.
+func keepAddress(l layout.Layout, root string) error {
+	err := writeFile(l.Address(), func(out io.Writer) error {
+		_, err := fmt.Fprintln(out, root)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot keep labd's address: %w", err)
+	}
+	return nil
+}
+
+// address is where people reach the labd of this data directory: where it
+// answered last.
+func address(l layout.Layout) string {
+	kept, err := os.ReadFile(l.Address())
+	if root := strings.TrimSpace(string(kept)); err == nil && isRoot(root) {
+		return root
+	}
+	return "http://" + envOr("LABD_LISTEN", DefaultListen)
+}
+
 // tellFirst prints the link of the first administrator while nobody can sign
 // in.
-func (d *daemon) tellFirst(ctx context.Context, listening string) {
+func (d *daemon) tellFirst(ctx context.Context, root string) {
 	if d.singleUser {
 		d.log.Info("single-user mode: everybody on this host is the administrator")
 		return
@@ -109,10 +146,6 @@ func (d *daemon) tellFirst(ctx context.Context, listening string) {
 	}
 	if token == "" {
 		return
-	}
-	root := "http://" + listening
-	if d.public != "" {
-		root = d.public
 	}
 	d.log.Info("nobody has a password yet: make the first administrator at this address, good once within a day", "open", joinURL(root, token))
 }

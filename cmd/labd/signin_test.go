@@ -1,9 +1,12 @@
 package main
 
 import (
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
+	"sandlot/internal/host/layout"
 	"sandlot/internal/oidc"
 )
 
@@ -56,5 +59,45 @@ func TestSignInSettings(t *testing.T) {
 	}
 	if got != "127.0.0.1/32 10.0.0.0/8 192.0.2.1/32 2001:db8::/32 " {
 		t.Error(got)
+	}
+}
+
+// Links that labd user prints lead to the labd that uses the data directory,
+// however that was told where to listen.
+func TestLinksLeadToLabd(t *testing.T) {
+	l := layout.Layout{Root: t.TempDir()}
+	t.Setenv("LABD_LISTEN", "127.0.0.1:7777")
+	links := func(args ...string) string {
+		t.Helper()
+		var out strings.Builder
+		cmd := userCommand(&l)
+		cmd.SetArgs(args)
+		cmd.SetOut(&out)
+		if err := cmd.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		root, _, _ := strings.Cut(out.String(), "/join/")
+		return root
+	}
+	if got := links("invite"); got != "http://127.0.0.1:7777" {
+		t.Errorf("before the first start: %s", got)
+	}
+	for want, at := range map[string]struct{ public, listens string }{
+		"http://127.0.0.1:8080":        {listens: "127.0.0.1:8080"},
+		"http://[::1]:8080":            {listens: "[::1]:8080"},
+		"http://lab1:8080":             {listens: "[::]:8080"},
+		"http://lab1:8081":             {listens: "0.0.0.0:8081"},
+		"https://labs.example.org/lab": {public: "https://labs.example.org/lab/", listens: "127.0.0.1:8080"},
+	} {
+		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(at.listens))
+		if err := keepAddress(l, rootOf(at.public, addr, "lab1")); err != nil {
+			t.Fatal(err)
+		}
+		if got := links("invite"); got != want {
+			t.Errorf("%+v: got %s, want %s", at, got, want)
+		}
+	}
+	if got := links("invite", "--url", "http://here"); got != "http://here" {
+		t.Errorf("with --url: %s", got)
 	}
 }

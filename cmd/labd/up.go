@@ -274,7 +274,11 @@ func up(ctx context.Context, s settings) error {
 	go s.fetch(ctx, config)
 	go d.watchClocks(ctx)
 	s.log.Info("labd is up", "url", "http://"+listener.Addr().String(), "tls", "https on the same port: labd ca", "data", s.layout.Root)
-	d.tellFirst(ctx, listener.Addr().String())
+	root := rootOf(s.public, listener.Addr(), hostname)
+	if err := keepAddress(s.layout, root); err != nil {
+		s.log.Warn("links that labd user prints may begin with another address than labd's", "error", err)
+	}
+	d.tellFirst(ctx, root)
 	return <-served
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -181,7 +182,7 @@ func userPasswd(l *layout.Layout) *cobra.Command {
 				return withAccounts(cmd.Context(), l, "user passwd --link", args[0], func(a *account.Accounts) error {
 					token, err := a.PasswordLink(cmd.Context(), args[0])
 					if err == nil {
-						_, err = fmt.Fprintln(cmd.OutOrStdout(), joinURL(root, token))
+						_, err = fmt.Fprintln(cmd.OutOrStdout(), joinURL(cmp.Or(root, address(*l)), token))
 					}
 					return err
 				})
@@ -211,7 +212,7 @@ func userInvite(l *layout.Layout) *cobra.Command {
 			return withAccounts(cmd.Context(), l, "user invite", role(administrator), func(a *account.Accounts) error {
 				token, err := a.Invite(cmd.Context(), role(administrator))
 				if err == nil {
-					_, err = fmt.Fprintln(cmd.OutOrStdout(), joinURL(root, token))
+					_, err = fmt.Fprintln(cmd.OutOrStdout(), joinURL(cmp.Or(root, address(*l)), token))
 				}
 				return err
 			})
@@ -234,7 +235,7 @@ func userSwitch(l *layout.Layout, verb, short string, disabled bool) *cobra.Comm
 }
 
 func urlFlag(cmd *cobra.Command, root *string) {
-	cmd.Flags().StringVar(root, "url", "http://"+envOr("LABD_LISTEN", DefaultListen), "where people reach this labd")
+	cmd.Flags().StringVar(root, "url", "", "where people reach this labd; default: where it answered last")
 }
 
 // joinURL is the page of a link for an account.

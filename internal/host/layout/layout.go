@@ -32,6 +32,9 @@ func (l Layout) State() string { return filepath.Join(l.Root, "state.db") }
 // Admin holds the credentials of the local administrator, mode 0600.
 func (l Layout) Admin() string { return filepath.Join(l.Root, "admin.json") }
 
+// Address is the root of the URLs at which labd answers, or answered last.
+func (l Layout) Address() string { return filepath.Join(l.Root, "address") }
+
 // CA is the certificate authority of this labd, key and certificate, mode 0600.
 func (l Layout) CA() string { return filepath.Join(l.Root, "ca.pem") }
 
