@@ -265,8 +265,10 @@ func (a *Agent) runTask(r *run, t wire.Task, dir string, script []byte) wire.Tas
 	if err := os.Chown(file, u.UID, u.GID); err != nil {
 		return failure("cannot give the script to %s: %v", u.Name, err)
 	}
+	cgroup, leave := a.cgroup.enter(a.Root)
+	defer leave()
 	start := time.Now()
-	p, err := a.startPipes(bash, []string{"bash", "-l", file}, attr)
+	p, err := a.startTask(cgroup, bash, []string{"bash", "-l", file}, attr)
 	if err != nil {
 		return failure("cannot start bash: %v", err)
 	}
@@ -311,6 +313,19 @@ func (a *Agent) runTask(r *run, t wire.Task, dir string, script []byte) wire.Tas
 	}
 	result.Stdout, result.Stderr = r.stdout.text(), r.stderr.text()
 	return result
+}
+
+// startTask starts a process in the cgroup, if there is one and the kernel can.
+func (a *Agent) startTask(cgroup *os.File, file string, argv []string, attr *os.ProcAttr) (*process, error) {
+	if cgroup != nil {
+		defer cgroup.Close()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(cgroup.Fd())
+		if p, err := a.startPipes(file, argv, attr); err == nil {
+			return p, nil
+		}
+		attr.Sys.UseCgroupFD = false
+	}
+	return a.startPipes(file, argv, attr)
 }
 
 // tail keeps the last bytes of what a task writes.

@@ -168,6 +168,9 @@ func (a *Agent) observeUp(ctx context.Context) {
 			return
 		}
 	}
+	if err := os.WriteFile(a.Root+wire.UpFile, nil, 0o644); err != nil {
+		a.Log("services left out of the boot cannot be started by hand: %v", err)
+	}
 	a.events.post(wire.Event{Kind: wire.EventUp})
 }
 

@@ -340,6 +340,8 @@ func reach(t *testing.T, l *labd, want func(bender.Record) bool) bender.Record {
 	defer stop()
 	timeout := time.After(20 * time.Second)
 	for {
+		// What is wanted may be more than the record, and come after it.
+		again := time.After(20 * time.Millisecond)
 		r, err := l.Status(id)
 		if err != nil {
 			t.Fatal(err)
@@ -349,6 +351,7 @@ func reach(t *testing.T, l *labd, want func(bender.Record) bool) bender.Record {
 		}
 		select {
 		case <-changes:
+		case <-again:
 		case <-timeout:
 			t.Fatalf("the play stays at %+v %+v %+v", r.Events, r.Machines, r.Tasks)
 		}

@@ -176,7 +176,9 @@ func (b *Bender) boot(ctx context.Context, w *worker, i int) error {
 		return fmt.Errorf("cannot write initramfs of machine %q: %w", m.Name, err)
 	}
 	w.machineState(i, play.MachineStarting, "")
-	running, err := driver.Start(ctx, machineSpec(b.opts.Layout, w.plan, i, kernel))
+	spec := machineSpec(b.opts.Layout, w.plan, i, kernel)
+	spec.CPUWeight = w.firstWeight(i)
+	running, err := driver.Start(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("cannot boot machine %q: %w", m.Name, err)
 	}

@@ -20,6 +20,7 @@ type machine struct {
 	cancel context.CancelFunc
 	exited chan struct{}
 	done   sync.WaitGroup
+	weight int // guarded by worker.mu; 0 before the first
 
 	mu      sync.Mutex
 	reached map[string]bool
@@ -68,6 +69,7 @@ func (w *worker) attach(i int, running vm.Machine) {
 	w.mu.Lock()
 	w.machines[i] = m
 	w.mu.Unlock()
+	w.weigh()
 	m.done.Go(func() { w.watchVM(ctx, i, m) })
 	m.done.Go(func() { w.watchAgent(ctx, i, m) })
 }
@@ -215,9 +217,10 @@ func bounded(text string, limit int) string {
 }
 
 func (w *worker) ready(i int, m *machine) {
-	m.set(play.ConditionReady, true)
 	w.set(i, play.ConditionReady, true, "")
 	w.machineState(i, play.MachineRunning, "")
+	m.set(play.ConditionReady, true) // last: the play may be RUNNING then
+	w.weigh()
 }
 
 // await waits for a condition of machine i.

@@ -99,6 +99,7 @@ func (b *Bender) Tasks(ctx context.Context, id play.ID) ([]play.TaskStatus, erro
 // advance starts every task whose machine is up and whose needs are completed,
 // and follows those that run.
 func (w *worker) advance() {
+	w.weigh()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.rec.Goal != GoalRunning {

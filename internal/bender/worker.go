@@ -167,6 +167,7 @@ func (w *worker) enter(s play.State, message string, failed bool) {
 	if err != nil {
 		w.bender.opts.Log.Error("cannot save state", "play", w.id(), "state", s, "error", err)
 	}
+	w.weigh()
 }
 
 func (w *worker) set(i int, condition string, status bool, message string) {

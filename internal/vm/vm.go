@@ -44,6 +44,9 @@ type Spec struct {
 	// Cgroup is the parent cgroup's name for this instance of labd; a driver
 	// puts its process into "<Cgroup>/<Name>". Empty means none.
 	Cgroup string
+	// CPUWeight is the machine's share of the processors from the beginning, as
+	// Weigher sets it later; 0 is FullWeight.
+	CPUWeight int
 	// CPUs is the number of vCPUs, at least 1.
 	CPUs int
 	// MemoryMiB is guest memory in MiB.
@@ -142,6 +145,17 @@ type Event struct {
 	Kind   EventKind
 	Reason Reason
 	Detail string
+}
+
+// FullWeight is what a machine that nobody has weighed has.
+const FullWeight = 100
+
+// Weigher is the extra power of backends whose machines can get more of the
+// host's processors than others, where there is not enough for all.
+type Weigher interface {
+	// SetCPUWeight sets the machine's share, 1 to 10,000, beside machines that
+	// have FullWeight.
+	SetCPUWeight(weight int) error
 }
 
 // Pauser is the extra power of backends whose machines can be paused.

@@ -151,6 +151,9 @@ func (c *Cgroups) Ensure(parent, name string, limits Limits) (*Group, error) {
 			}
 			limited[controller] = true
 		}
+		if limits.CPUWeight > 0 && slices.Contains(h.Controllers, "cpu") {
+			_ = setWeight(path, h.Unified, limits.CPUWeight)
+		}
 	}
 	for _, controller := range wantedControllers {
 		if !limited[controller] {
@@ -180,6 +183,33 @@ func setLimit(path string, unified bool, controller string, limits Limits) error
 		return write(path, "cpu.cfs_quota_us", quota)
 	}
 	return nil
+}
+
+// defaultShares is version 1's default weight; version 2's is 100.
+const defaultShares = 1024
+
+func (c *Cgroups) weigh(parent, name string, weight int) error {
+	if err := checkName(parent, name); err != nil {
+		return err
+	}
+	hierarchies, err := c.Hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, h := range hierarchies {
+		if !slices.Contains(h.Controllers, "cpu") {
+			continue
+		}
+		return setWeight(filepath.Join(h.Path, parent, name), h.Unified, weight)
+	}
+	return nil
+}
+
+func setWeight(path string, unified bool, weight int) error {
+	if unified {
+		return write(path, "cpu.weight", strconv.Itoa(weight))
+	}
+	return write(path, "cpu.shares", strconv.Itoa(max(2, weight*defaultShares/100)))
 }
 
 // write never creates a file: on a cgroup filesystem a missing one means a

@@ -68,6 +68,9 @@ type Command struct {
 type Limits struct {
 	CPUs      float64 // of one processor
 	MemoryMiB int
+	// CPUWeight is what Weigh sets, from the process's first moment on; 0 is
+	// the kernel's default. A host that cannot set it is no worse off.
+	CPUWeight int
 }
 
 // Launcher reaches the kernel through two directories; the zero value uses
@@ -90,6 +93,12 @@ func (l Launcher) cgroups() *Cgroups {
 		return l.Cgroups
 	}
 	return &Cgroups{}
+}
+
+// Weigh sets what a process's cgroup gets of the host's processors where there
+// is not enough for all: 100 is the kernel's default.
+func (l Launcher) Weigh(parent, name string, weight int) error {
+	return l.cgroups().weigh(parent, name, weight)
 }
 
 // Start runs the command. It does not look for one that already runs.

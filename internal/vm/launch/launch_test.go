@@ -311,15 +311,15 @@ func TestCgroupLayouts(t *testing.T) {
 	}{
 		"version 2": {
 			[]Hierarchy{{Path: "v2", Unified: true, Controllers: []string{"cpu", "io", "memory"}}},
-			map[string]string{"v2/p/n/memory.max": "67108864", "v2/p/n/cpu.max": "150000 100000", "v2/cgroup.subtree_control": "+memory"}, 0,
+			map[string]string{"v2/p/n/memory.max": "67108864", "v2/p/n/cpu.max": "150000 100000", "v2/p/n/cpu.weight": "25", "v2/cgroup.subtree_control": "+memory"}, 0,
 		},
 		"version 1": {
 			[]Hierarchy{{Path: "cpu", Controllers: []string{"rw", "cpu", "cpuacct"}}, {Path: "memory", Controllers: []string{"memory"}}, {Path: "pids", Controllers: []string{"pids"}}},
-			map[string]string{"memory/p/n/memory.limit_in_bytes": "67108864", "cpu/p/n/cpu.cfs_quota_us": "150000"}, 0,
+			map[string]string{"memory/p/n/memory.limit_in_bytes": "67108864", "cpu/p/n/cpu.cfs_quota_us": "150000", "cpu/p/n/cpu.shares": "256"}, 0,
 		},
 		"split between both": {
 			[]Hierarchy{{Path: "cpu", Controllers: []string{"cpu"}}, {Path: "v2", Unified: true, Controllers: []string{"memory"}}},
-			map[string]string{"v2/p/n/memory.max": "67108864", "cpu/p/n/cpu.cfs_quota_us": "150000"}, 0,
+			map[string]string{"v2/p/n/memory.max": "67108864", "cpu/p/n/cpu.cfs_quota_us": "150000", "cpu/p/n/cpu.shares": "256"}, 0,
 		},
 		"version 2 without controllers": {[]Hierarchy{{Path: "v2", Unified: true}}, nil, 2},
 		"none":                          {[]Hierarchy{}, nil, 2},
@@ -334,7 +334,7 @@ func TestCgroupLayouts(t *testing.T) {
 					t.Fatal(err)
 				}
 				// The kernel makes these files; Ensure must not.
-				for _, file := range []string{"memory.max", "cpu.max", "memory.limit_in_bytes", "cpu.cfs_period_us", "cpu.cfs_quota_us"} {
+				for _, file := range []string{"memory.max", "cpu.max", "memory.limit_in_bytes", "cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.weight", "cpu.shares"} {
 					if err := os.WriteFile(filepath.Join(group, file), nil, 0o644); err != nil {
 						t.Fatal(err)
 					}
@@ -343,7 +343,8 @@ func TestCgroupLayouts(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			group, err := (&Cgroups{Mounts: tc.mounts}).Ensure("p", "n", Limits{CPUs: 1.5, MemoryMiB: 64})
+			cgroups := &Cgroups{Mounts: tc.mounts}
+			group, err := cgroups.Ensure("p", "n", Limits{CPUs: 1.5, MemoryMiB: 64, CPUWeight: 25})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -354,6 +355,17 @@ func TestCgroupLayouts(t *testing.T) {
 				body, err := os.ReadFile(filepath.Join(root, file))
 				if err != nil || string(body) != want {
 					t.Errorf("%s is %q, want %q, %v", file, body, want, err)
+				}
+			}
+			if err := (Launcher{Cgroups: cgroups}).Weigh("p", "n", 30); err != nil {
+				t.Fatal(err)
+			}
+			for file, want := range map[string]string{"v2/p/n/cpu.weight": "30", "cpu/p/n/cpu.shares": "307"} {
+				if _, listed := tc.want[file]; !listed {
+					continue
+				}
+				if body, err := os.ReadFile(filepath.Join(root, file)); err != nil || string(body) != want {
+					t.Errorf("weighed again, %s is %q, want %q, %v", file, body, want, err)
 				}
 			}
 		})

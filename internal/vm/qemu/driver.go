@@ -38,7 +38,7 @@ const overheadCPUs = 0.5
 const oomScoreAdj = 300
 
 // startTime bounds the wait for QEMU's first word.
-const startTime = 30 * time.Second
+const startTime = time.Minute
 
 // Driver runs QEMU machines. Make it with New.
 type Driver struct {
@@ -114,7 +114,7 @@ func (d *Driver) boot(ctx context.Context, spec vm.Spec) (*machine, error) {
 	process, err := d.launcher.Start(ctx, launch.Command{
 		Name: spec.Name, Dir: spec.Dir, Path: binary, Args: Args(spec, d.options), Files: files,
 		UID: spec.UID, GID: spec.GID, Groups: groups, NetNS: spec.NetNS, Cgroup: spec.Cgroup,
-		Limits:      launch.Limits{CPUs: float64(spec.CPUs) + overheadCPUs, MemoryMiB: memory},
+		Limits:      launch.Limits{CPUs: float64(spec.CPUs) + overheadCPUs, MemoryMiB: memory, CPUWeight: spec.CPUWeight},
 		OOMScoreAdj: oomScoreAdj,
 	})
 	if err != nil {

@@ -59,7 +59,16 @@ type machine struct {
 var (
 	_ vm.Machine = (*machine)(nil)
 	_ vm.Pauser  = (*machine)(nil)
+	_ vm.Weigher = (*machine)(nil)
 )
+
+// SetCPUWeight sets the weight of the machine's cgroup.
+func (m *machine) SetCPUWeight(weight int) error {
+	if m.spec.Cgroup == "" {
+		return nil
+	}
+	return m.driver.launcher.Weigh(m.spec.Cgroup, m.spec.Name, weight)
+}
 
 func (d *Driver) newMachine(spec vm.Spec, process *launch.Process) *machine {
 	m := &machine{driver: d, spec: spec, process: process, events: make(chan vm.Event, 16), finished: make(chan struct{})}

@@ -60,6 +60,7 @@ type Guest struct {
 	bootID string
 	off    bool // powered off, not yet seen
 	paused bool
+	weight int
 	ctx    context.Context // of this boot
 	cancel context.CancelFunc
 	handle *machine // of the driver that holds it; nil if none does
@@ -80,6 +81,13 @@ func (g *Guest) Paused() bool {
 	g.world.mu.Lock()
 	defer g.world.mu.Unlock()
 	return g.paused
+}
+
+// Weight is the last one set; 0 if none was.
+func (g *Guest) Weight() int {
+	g.world.mu.Lock()
+	defer g.world.mu.Unlock()
+	return g.weight
 }
 
 // Off tells whether the guest powered off and no driver has seen it yet.
@@ -311,7 +319,18 @@ type machine struct {
 	agent  net.Conn
 }
 
-var _ vm.Pauser = (*machine)(nil)
+var (
+	_ vm.Pauser  = (*machine)(nil)
+	_ vm.Weigher = (*machine)(nil)
+)
+
+// SetCPUWeight is seen by Guest.Weight.
+func (m *machine) SetCPUWeight(weight int) error {
+	m.driver.world.mu.Lock()
+	defer m.driver.world.mu.Unlock()
+	m.guest.weight = weight
+	return nil
+}
 
 func (m *machine) Events() <-chan vm.Event { return m.events }
 
