@@ -180,9 +180,12 @@ func problemText(err error) string {
 
 // traced tells whether "sandlot.trace" is on the kernel command line: then
 // every stage says when it was reached.
-func traced() bool {
+func traced() bool { return slices.Contains(kernelOptions(), "sandlot.trace") }
+
+// kernelOptions are the words of the kernel's command line.
+func kernelOptions() []string {
 	b, _ := os.ReadFile("/proc/cmdline")
-	return slices.Contains(strings.Fields(string(b)), "sandlot.trace")
+	return strings.Fields(string(b))
 }
 
 func mountKernelFilesystems() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"sandlot/guest/wire"
@@ -85,6 +86,20 @@ const sessionsEarly = `[Slice]
 StartupCPUWeight=1000
 `
 
+// unitDirs are where images have units (systemd.unit(5)).
+var unitDirs = []string{"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+
+// unit is a unit's file as systemd finds it; empty if there is none, or a link
+// to /dev/null in its place.
+func (id *identity) unit(name string) string {
+	for _, dir := range unitDirs {
+		if text, err := id.tree.read(dir + "/" + name); err == nil && len(text) > 0 {
+			return string(text)
+		}
+	}
+	return ""
+}
+
 // generators are programs that systemd runs before its first unit, one process
 // each, for things no machine of ours has: partition tables, hibernation, EFI.
 // The others are needed only where the file they read exists.
@@ -102,14 +117,32 @@ var generators = map[string]string{
 // generatorHints hides the generators that would find nothing to do. Volatile.
 func (id *identity) generatorHints() error {
 	var errs []error
-	for name, reads := range generators {
-		if reads != "" && id.tree.exists(reads) {
-			continue
-		}
-		// An empty file masks one of the same name (systemd.generator(7)).
+	// An empty file masks one of the same name (systemd.generator(7)).
+	hide := func(name string) {
 		errs = append(errs, id.tree.write("/run/systemd/system-generators/"+name, nil, rootFile))
 	}
+	for name, reads := range generators {
+		if reads == "" || !id.tree.exists(reads) {
+			hide(name)
+		}
+	}
+	if !slices.ContainsFunc(id.options, func(option string) bool { return strings.Contains(option, "systemd.") }) {
+		hide("systemd-debug-generator")
+		hide("systemd-run-generator")
+	}
+	if !id.hasScripts() {
+		hide("systemd-sysv-generator")
+	}
 	return errors.Join(errs...)
+}
+
+// hasScripts tells whether a service is known by its script in /etc/init.d
+// alone: one with a unit of its name is that unit (systemd-sysv-generator(8)).
+func (id *identity) hasScripts() bool {
+	return slices.ContainsFunc(id.tree.list("/etc/init.d"), func(script string) bool {
+		unit := strings.TrimSuffix(script, ".sh") + ".service"
+		return !slices.ContainsFunc(unitDirs, func(dir string) bool { return id.tree.exists(dir + "/" + unit) })
+	})
 }
 
 // sshHints lets sshd start first. Volatile; a file of the same name in
@@ -134,7 +167,7 @@ func (id *identity) sshHints() error {
 // drives mounted, /tmp emptied, modules loaded and kernel variables set as the
 // image and startup files want them, D-Bus and the image's own sockets there.
 // The agent looks for the cgroup. It is reached before sysinit.target, which
-// waits for all devices to be named, and never later.
+// waits for all devices to be named (see idleHints), and never later.
 const upSlice = `[Unit]
 Description=Sandlot: tasks may run
 DefaultDependencies=no
@@ -152,7 +185,7 @@ const seatsLine = "d /run/systemd/seats"
 // without waiting for logind. Volatile.
 func (id *identity) upHints() error {
 	unit := upSlice
-	if id.tree.hasFiles("/etc/systemd/system/sockets.target.wants") {
+	if len(id.tree.list("/etc/systemd/system/sockets.target.wants")) > 0 {
 		unit += " sockets.target"
 	}
 	errs := []error{

@@ -1,6 +1,7 @@
 package labinit
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -34,25 +35,55 @@ func TestSSHStartsFirst(t *testing.T) {
 }
 
 func TestIdleGeneratorsAreHidden(t *testing.T) {
-	files := debian(t)
-	files["/etc/crypttab"] = "data /dev/vdb\n"
-	root := image(t, files)
-	if err := (&identity{tree: root}).generatorHints(); err != nil {
+	for name, tc := range map[string]struct {
+		files   map[string]string
+		options []string
+		hidden  map[string]bool
+	}{
+		"nothing to do": {
+			map[string]string{"/etc/init.d/kmod": "#!/bin/sh\n", "/usr/lib/systemd/system/kmod.service": "[Service]\n"},
+			[]string{"quiet", "console=ttyS0"},
+			map[string]bool{
+				"systemd-gpt-auto-generator":    true,
+				"systemd-veritysetup-generator": true,
+				"systemd-cryptsetup-generator":  true,
+				"systemd-fstab-generator":       false, // always needed
+				"systemd-sysv-generator":        true,  // each script has a unit
+				"systemd-run-generator":         true,
+				"systemd-debug-generator":       true,
+			}},
+		"their file exists":      {map[string]string{"/etc/crypttab": "data /dev/vdb\n"}, nil, map[string]bool{"systemd-cryptsetup-generator": false}},
+		"a script of init alone": {map[string]string{"/etc/init.d/theirs": "#!/bin/sh\n"}, nil, map[string]bool{"systemd-sysv-generator": false}},
+		"asked by the kernel's command line": {nil, []string{"rd.systemd.mask=x.service"},
+			map[string]bool{"systemd-run-generator": false, "systemd-debug-generator": false}},
+	} {
+		files := debian(t)
+		maps.Copy(files, tc.files)
+		root := image(t, files)
+		if err := (&identity{tree: root, options: tc.options}).generatorHints(); err != nil {
+			t.Fatal(err)
+		}
+		for generator, hidden := range tc.hidden {
+			path := "/run/systemd/system-generators/" + generator
+			if root.exists(path) != hidden {
+				t.Errorf("%s: %s hidden: %v, want %v", name, generator, !hidden, hidden)
+			}
+			if hidden && content(t, root, path) != "" {
+				t.Errorf("%s: %s is not empty: that runs it", name, generator)
+			}
+		}
+	}
+}
+
+// What a startup file adds to counts as if the image had it.
+func TestHintsSeeStartupFiles(t *testing.T) {
+	root := image(t, debian(t))
+	added := wire.StartupFile{Path: "/etc/rc.local", Content: "#!/bin/sh\n", Append: true}
+	if err := writeIdentity(root, wire.Config{StartupFiles: []wire.StartupFile{added}}); err != nil {
 		t.Fatal(err)
 	}
-	for name, hidden := range map[string]bool{
-		"systemd-gpt-auto-generator":    true,
-		"systemd-veritysetup-generator": true,
-		"systemd-cryptsetup-generator":  false, // its file exists
-		"systemd-fstab-generator":       false, // always needed
-	} {
-		path := "/run/systemd/system-generators/" + name
-		if root.exists(path) != hidden {
-			t.Errorf("%s hidden: %v, want %v", name, !hidden, hidden)
-		}
-		if hidden && content(t, root, path) != "" {
-			t.Errorf("%s is not empty: that runs it", name)
-		}
+	if root.exists("/run/systemd/system-generators/systemd-rc-local-generator") {
+		t.Error("nothing would run /etc/rc.local")
 	}
 }
 

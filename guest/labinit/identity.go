@@ -30,11 +30,12 @@ type identity struct {
 	// claimed are the files a startup file of the author replaces as a whole:
 	// after the first boot they are the author's, not ours.
 	claimed map[string]bool
+	options []string // of the kernel
 }
 
 // writeIdentity does everything it can and returns every failure.
 func writeIdentity(t tree, config wire.Config) error {
-	id := &identity{tree: t, config: config, claimed: map[string]bool{}}
+	id := &identity{tree: t, config: config, claimed: map[string]bool{}, options: kernelOptions()}
 	for _, f := range config.StartupFiles {
 		if !f.Append {
 			id.claimed[path.Clean(f.Path)] = true
@@ -60,10 +61,12 @@ func writeIdentity(t tree, config wire.Config) error {
 		{"welcome", id.welcome},
 		{"network hints", id.networkHints},
 		{"ssh hints", id.sshHints},
-		{"generator hints", id.generatorHints},
-		{"up hints", id.upHints},
 		{"init conditions", id.initConditions},
 		{"startup files", id.appendedFiles},
+		// These look at files as they are in the end.
+		{"generator hints", id.generatorHints},
+		{"up hints", id.upHints},
+		{"idle hints", id.idleHints},
 	} {
 		if err := step.do(); err != nil {
 			errs = append(errs, fmt.Errorf("cannot write %s: %v", step.name, err))

@@ -111,13 +111,18 @@ func (t tree) exists(path string) bool {
 	return err == nil
 }
 
-func (t tree) hasFiles(dir string) bool {
+// list returns the names in a directory; none if it is not there.
+func (t tree) list(dir string) []string {
 	file, err := t.resolve(dir)
 	if err != nil {
-		return false
+		return nil
 	}
 	entries, _ := os.ReadDir(file)
-	return len(entries) > 0
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names
 }
 
 func (t tree) isDir(path string) bool {
