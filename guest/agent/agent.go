@@ -49,6 +49,7 @@ type Agent struct {
 	events  *board
 	accepts *accepts
 	tasks   tasks
+	cgroup  taskCgroup
 	kept    keeper
 	fork    sync.Mutex
 }

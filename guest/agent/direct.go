@@ -22,19 +22,23 @@ func (a *Agent) direct(s *yamux.Stream, d wire.Dial) (done bool) {
 		return false
 	}
 	to := netip.AddrPortFrom(at, uint16(port))
-	if !forEverybody(a.sockets(), to) {
+	now := a.sockets()
+	if !forEverybody(now, to) {
 		return false
 	}
-	respond(s, wire.Response{Direct: int(port)})
-	var made wire.Direct
-	if wire.ReadMessage(s, &made) != nil {
-		return true // the host is gone
+	made := wire.Direct{From: d.From}
+	if made.From == "" {
+		respond(s, wire.Response{Direct: int(port)})
+		if wire.ReadMessage(s, &made) != nil {
+			return true // the host is gone
+		}
+		now = a.sockets()
 	}
 	from, err := netip.ParseAddrPort(made.From)
-	if err != nil || !connected(a.sockets(), to, from) {
+	if err != nil || !connected(now, to, from) {
 		return false
 	}
-	respond(s, wire.Response{Direct: int(port)})
+	respond(s, wire.Response{Direct: int(port), Confirmed: true})
 	_, _ = io.Copy(io.Discard, s)
 	return true
 }

@@ -47,6 +47,9 @@ const GuestDir = "/run/sandlot"
 // UpSlice is the unit by whose cgroup the agent knows how far systemd is.
 const UpSlice = "sandlotup.slice"
 
+// UpFile is there once the agent has seen that tasks may run.
+const UpFile = GuestDir + "/up"
+
 // Config is all a machine is told about itself at boot.
 type Config struct {
 	Hostname  string `json:"hostname"`
@@ -162,6 +165,8 @@ type Response struct {
 	Beside *Beside `json:"beside,omitempty"`
 	// Direct is the port for an OpDial that said it can; see Direct.
 	Direct int `json:"direct,omitempty"`
+	// Confirmed, with Direct: the machine is the other end of the connection.
+	Confirmed bool `json:"confirmed,omitempty"`
 }
 
 // Info describes the running guest.
@@ -230,6 +235,10 @@ type Dial struct {
 	// Direct, with Beside and an empty host, says that the host may make the
 	// connection itself; see Direct. Older agents do not look at it.
 	Direct bool `json:"direct,omitempty"`
+	// From, with Direct, is what a Direct message would say, of a connection that
+	// the host has made already because the port was open to everybody a moment
+	// ago. Older agents do not look at it.
+	From string `json:"from,omitempty"`
 }
 
 // Direct spares a connection the way through the agent. What listens on the
@@ -238,7 +247,8 @@ type Dial struct {
 // over the network and says in a Direct message from where; the agent looks
 // whether a socket of this machine is the other end. If so, it answers with
 // Response.Direct again, and the stream stays open for as long as the
-// connection is used. If not, it goes on as if Direct had not been said.
+// connection is used. If not, it goes on as if Direct had not been said. With
+// Dial.From the first answer is the second one, Confirmed, or there is none.
 type Direct struct {
 	// From is the host's end, "address:port"; "" if it could not connect.
 	From string `json:"from"`

@@ -31,6 +31,8 @@ const (
 	besideTimeout = time.Second
 	// besideAvoid is how long a network that did not work is let alone.
 	besideAvoid = time.Minute
+	// besideOpen is how long a port is thought to be open.
+	besideOpen = time.Minute
 	// maxSecret is more than the agent's keys have.
 	maxSecret = 64
 )
@@ -42,24 +44,48 @@ var errNotTheAgent = errors.New("somebody else answers at the machine's address"
 // machine is the other end, else to the agent, which makes the connection
 // inside and has to prove that it is the agent. Where the network does not
 // work they go through the channel. A connection over the network ends with
-// the channel, too.
-func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (net.Conn, error) {
+// the channel, too. To a port that was open to everybody a moment ago the
+// connection is made before the agent is asked, which spares a way to it.
+func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (_ net.Conn, err error) {
 	a.mu.Lock()
 	avoid := time.Now().Before(a.avoid)
 	a.mu.Unlock()
 	if avoid {
 		return a.Dial(ctx, address)
 	}
-	s, res, stop, err := a.request(ctx, wire.Request{Op: wire.OpDial, Dial: &wire.Dial{
-		Network: "tcp", Address: address, Beside: way.Address.String(), Direct: strings.HasPrefix(address, ":"),
-	}})
+	dial := wire.Dial{Network: "tcp", Address: address, Beside: way.Address.String(), Direct: strings.HasPrefix(address, ":")}
+	// The port is the caller's: the agent's word is not needed for it.
+	number, err := strconv.ParseUint(strings.TrimPrefix(address, ":"), 10, 16)
+	port := uint16(number)
+	dial.Direct = dial.Direct && err == nil
+	var tcp net.Conn
+	defer func() {
+		if err != nil && tcp != nil {
+			tcp.Close()
+		}
+	}()
+	silent := false
+	if dial.Direct && a.wasOpen(port) {
+		if tcp, silent, err = way.connect(ctx, port); err == nil {
+			dial.From = tcp.LocalAddr().String()
+		}
+	}
+	s, res, stop, err := a.request(ctx, wire.Request{Op: wire.OpDial, Dial: &dial})
 	if err != nil {
 		return nil, err
 	}
-	var tcp net.Conn
-	silent := false
-	if res.Direct != 0 {
-		tcp, res, silent, err = way.direct(ctx, s, address)
+	if dial.Direct && res.Direct != 0 && !(tcp != nil && res.Confirmed) {
+		if tcp == nil && !silent {
+			tcp, silent, _ = way.connect(ctx, port)
+		}
+		res, err = confirm(s, tcp)
+	}
+	if tcp != nil && err == nil && res.Direct == 0 {
+		tcp.Close()
+		tcp = nil
+	}
+	if dial.Direct {
+		a.noteOpen(port, tcp != nil && err == nil)
 	}
 	if tcp == nil && err == nil && res.Beside != nil {
 		choice := wire.BesideTaken
@@ -75,9 +101,6 @@ func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (net
 		_, err = s.Write([]byte{choice})
 	}
 	if !stop() || err != nil {
-		if tcp != nil {
-			tcp.Close()
-		}
 		drop(s)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -92,21 +115,38 @@ func (a *Agent) DialBeside(ctx context.Context, address string, way Beside) (net
 	return c, nil
 }
 
-// direct connects to the port that the agent has found open, and returns the
-// connection if the machine is its other end, else how the agent goes on.
-// Silent is a network that carries nothing to the machine.
-func (b Beside) direct(ctx context.Context, s *yamux.Stream, address string) (tcp net.Conn, res wire.Response, silent bool, err error) {
-	// The port is the caller's: the agent's word is not needed for it.
-	port, err := strconv.ParseUint(strings.TrimPrefix(address, ":"), 10, 16)
-	if err != nil {
-		return nil, res, false, err
+// wasOpen tells whether the port was open to everybody a moment ago.
+func (a *Agent) wasOpen(port uint16) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Now().Before(a.direct[port])
+}
+
+// noteOpen notes whether the port is open to everybody.
+func (a *Agent) noteOpen(port uint16, open bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if open {
+		a.direct[port] = time.Now().Add(besideOpen)
+	} else {
+		delete(a.direct, port)
 	}
-	dialCtx, cancel := context.WithTimeout(ctx, besideTimeout)
+}
+
+// connect connects to the port itself. Silent is a network that carries nothing
+// to the machine.
+func (b Beside) connect(ctx context.Context, port uint16) (tcp net.Conn, silent bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, besideTimeout)
 	defer cancel()
-	tcp, err = b.Dial(dialCtx, netip.AddrPortFrom(b.Address, uint16(port)))
-	silent = dialCtx.Err() != nil
+	tcp, err = b.Dial(ctx, netip.AddrPortFrom(b.Address, port))
+	return tcp, ctx.Err() != nil, err
+}
+
+// confirm asks the agent whether the machine is the other end of tcp, which is
+// nil if there is none; the answer has Direct if it is, else how it goes on.
+func confirm(s *yamux.Stream, tcp net.Conn) (res wire.Response, err error) {
 	var made wire.Direct
-	if err == nil {
+	if tcp != nil {
 		made.From = tcp.LocalAddr().String()
 	}
 	if err = wire.WriteMessage(s, made); err == nil {
@@ -115,11 +155,7 @@ func (b Beside) direct(ctx context.Context, s *yamux.Stream, address string) (tc
 	if err == nil && res.Error != "" {
 		err = &RemoteError{Op: wire.OpDial, Message: clip(res.Error)}
 	}
-	if tcp != nil && (err != nil || res.Direct == 0) {
-		tcp.Close()
-		tcp = nil
-	}
-	return tcp, res, silent, err
+	return res, err
 }
 
 // take connects to what the agent offers. Of the address it says, only the

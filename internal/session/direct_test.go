@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -167,5 +168,99 @@ func TestDirectIsNotBelieved(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 		c.Close()
+	}
+}
+
+// To a port that was open to everybody a moment ago the connection is made
+// first, and kept only if the machine is its other end, whatever has changed.
+func TestDialDirectAgain(t *testing.T) {
+	a := wired(t)
+	port, came := everywhere(t, "0.0.0.0:0")
+	stranger, strange := everywhere(t, "0.0.0.0:0")
+	var mine []string
+	to := port
+	way := Beside{Address: loopback, Dial: func(ctx context.Context, at netip.AddrPort) (net.Conn, error) {
+		if at.String() == "127.0.0.1:"+port {
+			at = netip.MustParseAddrPort("127.0.0.1:" + to)
+		}
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", at.String())
+		if err == nil {
+			mine = append(mine, c.LocalAddr().String())
+		}
+		return c, err
+	}}
+	for i, tt := range []struct {
+		to     string
+		direct bool
+	}{{port, true}, {port, true}, {stranger, false}, {port, true}} {
+		to, mine = tt.to, nil
+		c, err := a.DialBeside(within(t), ":"+port, way)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := <-came
+		if direct := len(mine) == 1 && from == mine[0]; direct != tt.direct {
+			t.Errorf("connection %d: the service was reached from %s, labd connected from %q", i, from, mine)
+		}
+		echoed(t, c, "abc")
+		if len(came) > 0 {
+			t.Errorf("connection %d: the service was reached twice", i)
+		}
+	}
+	if len(strange) != 1 {
+		t.Errorf("the stranger was reached %d times", len(strange))
+	}
+}
+
+// An agent answers at once for a connection that was made first; an older one
+// asks for it as ever.
+func TestDialDirectFirst(t *testing.T) {
+	port, _ := everywhere(t, "0.0.0.0:0")
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, old := range []bool{false, true} {
+		asked := make(chan string, 8)
+		a := lying(t, func(s net.Conn, req wire.Request) {
+			asked <- req.Dial.From
+			confirmed := !old && req.Dial.From != ""
+			_ = wire.WriteMessage(s, wire.Response{Direct: number, Confirmed: confirmed})
+			var made wire.Direct
+			if !confirmed && wire.ReadMessage(s, &made) == nil {
+				asked <- made.From
+				_ = wire.WriteMessage(s, wire.Response{Direct: number})
+			}
+			_, _ = io.Copy(io.Discard, s)
+		})
+		for i := range 2 {
+			mine := ""
+			c, err := a.DialBeside(within(t), ":"+port, Beside{Address: loopback, Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+				c, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+				if err == nil {
+					mine += c.LocalAddr().String()
+				}
+				return c, err
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			echoed(t, c, "abc")
+			want := []string{"", mine}
+			if i == 1 {
+				want = []string{mine}
+				if old {
+					want = []string{mine, mine}
+				}
+			}
+			for _, w := range want {
+				if got := <-asked; got != w {
+					t.Errorf("old %v, connection %d: the agent heard of %q, labd connected from %q", old, i, got, mine)
+				}
+			}
+			if len(asked) > 0 {
+				t.Errorf("old %v, connection %d: the agent was asked for more: %q", old, i, <-asked)
+			}
+		}
 	}
 }

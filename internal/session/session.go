@@ -45,7 +45,10 @@ type Agent struct {
 	closed     bool
 	// avoid is until when the machine's network is not tried.
 	avoid time.Time
-	done  chan struct{}
+	// direct are ports that were open to everybody, and until when that is
+	// thought to be so still.
+	direct map[uint16]time.Time
+	done   chan struct{}
 }
 
 // New makes an Agent over dial, which opens the machine's channel; see
@@ -57,6 +60,7 @@ func New(dial func(ctx context.Context) (net.Conn, error)) *Agent {
 		Random:     rand.Reader,
 		dial:       dial,
 		connecting: make(chan struct{}, 1),
+		direct:     make(map[uint16]time.Time),
 		done:       make(chan struct{}),
 	}
 }
