@@ -4,19 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"sandlot/api"
 	"sandlot/internal/control"
 	"sandlot/internal/manifest"
-	"sandlot/internal/play"
 	"sandlot/internal/store"
 	"sandlot/playgrounds"
 )
@@ -64,30 +61,6 @@ func spec(t *testing.T, pg api.Playground) api.PlaygroundSpec {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func names(all []api.Playground) string {
-	var out []string
-	for _, pg := range all {
-		out = append(out, regexp.MustCompile(`-[0-9a-f]{8}$`).ReplaceAllString(pg.Name, ""))
-	}
-	return strings.Join(out, " ")
-}
-
-// catalog is the first page of a list.
-func (l *lab) catalog(t *testing.T, user api.Me, filter string) ([]api.Playground, error) {
-	t.Helper()
-	list, total, err := l.Playgrounds(t.Context(), user, filter, api.Page{Limit: 100})
-	if err == nil && total != len(list) {
-		t.Errorf("%s: %d of %d", filter, len(list), total)
-	}
-	out := make([]api.Playground, len(list))
-	for i, body := range list {
-		if err := json.Unmarshal(body, &out[i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out, err
 }
 
 func TestCreateInheritsWhatIsLeftOut(t *testing.T) {
@@ -349,174 +322,6 @@ func TestUpdateKeepsToTheMachinesOfTheBase(t *testing.T) {
 	}
 }
 
-func TestWhoMayDoWhat(t *testing.T) {
-	l := newLab(t)
-	bob := l.another(t, "bob")
-	list := func(principals ...string) []string { return principals }
-	tests := []struct {
-		name   string
-		lists  api.AccessControl
-		can    string // of list, read, start, for bob
-		plain  api.Kind
-		whole  api.Kind
-		start  api.Kind
-		change api.Kind
-	}{
-		{"private", api.AccessControl{CanList: list("owner"), CanRead: list("owner"), CanStart: list("owner")}, "", api.NotFound, api.NotFound, api.NotFound, api.NotFound},
-		{"public", api.AccessControl{CanList: list("anyone"), CanRead: list("anyone"), CanStart: list("anyone")}, "list read start", "", "", "", api.Forbidden},
-		{"authenticated", api.AccessControl{CanList: list("owner", "authenticated"), CanRead: list("authenticated"), CanStart: list("authenticated")}, "list read start", "", "", "", api.Forbidden},
-		{"bob", api.AccessControl{CanList: list("user:bob"), CanRead: list("user:bob"), CanStart: list("user:bob")}, "list read start", "", "", "", api.Forbidden},
-		{"not bob", api.AccessControl{CanList: list("user:bobby"), CanRead: list("user:bo"), CanStart: list("user:BOB")}, "", api.NotFound, api.NotFound, api.NotFound, api.NotFound},
-		{"students", api.AccessControl{CanList: list("student:bob"), CanRead: list("student:bob"), CanStart: list("student:bob")}, "", api.NotFound, api.NotFound, api.NotFound, api.NotFound},
-		{"listed only", api.AccessControl{CanList: list("anyone"), CanRead: list("owner"), CanStart: list("owner")}, "list", api.NotFound, api.NotFound, api.NotFound, api.NotFound},
-		{"read only", api.AccessControl{CanList: list("owner"), CanRead: list("anyone"), CanStart: list("owner")}, "read", "", "", api.Forbidden, api.Forbidden},
-		{"start only", api.AccessControl{CanList: list("owner"), CanRead: list("owner"), CanStart: list("anyone")}, "start", "", api.Forbidden, "", api.Forbidden},
-		// The owner may do everything, or nobody could mend the lists.
-		{"not even the owner", api.AccessControl{CanList: list("user:x"), CanRead: list("user:x"), CanStart: list("user:x")}, "", api.NotFound, api.NotFound, api.NotFound, api.NotFound},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			name := l.made(t, admin, test.lists)
-			plain, err := l.Playground(t.Context(), bob, name, false)
-			if kind(err) != test.plain {
-				t.Errorf("plain: %v", err)
-			}
-			if may := plain.UserAccess; err == nil && (may.CanRead != strings.Contains(test.can, "read") || may.CanStart != strings.Contains(test.can, "start")) {
-				t.Errorf("told %+v", may)
-			}
-			whole, err := l.Playground(t.Context(), bob, name, true)
-			if kind(err) != test.whole {
-				t.Errorf("extended: %v", err)
-			}
-			if plain.Machines != nil && (plain.Machines[0].StartupFiles != nil) != strings.Contains(test.can, "read") {
-				t.Errorf("shows the startup files %v", plain.Machines[0].StartupFiles)
-			}
-			if err == nil && len(whole.Networks) != 1 || !strings.Contains(test.can, "read") && len(plain.Networks) != 0 {
-				t.Errorf("shows %+v and %+v", plain, whole)
-			}
-			_, err = l.Start(t.Context(), bob, api.StartPlay{Playground: name, SafetyDisclaimerConsent: true})
-			if kind(err) != test.start {
-				t.Errorf("start: %v", err)
-			}
-			if _, err := l.Start(t.Context(), bob, api.StartPlay{Playground: name}); err == nil || test.start == "" && !strings.Contains(err.Error(), "--safety-disclaimer-consent") {
-				t.Errorf("start without consent: %v", err)
-			}
-			if strings.Contains(test.can, "start") {
-				// start --backend sends the machines of the plain form back.
-				backend := api.StartPlay{Playground: name, SafetyDisclaimerConsent: true, Machines: plain.Machines}
-				backend.Machines[0].Backend = "qemu"
-				p, err := l.Start(t.Context(), bob, backend)
-				if err != nil || len(l.bender.plays[play.ID(p.ID)].Plan.Machines[0].StartupFiles) != 1 {
-					t.Errorf("start with another backend: %v", err)
-				}
-			}
-			if _, err := l.UpdatePlayground(t.Context(), bob, name, api.PlaygroundSpec{}); kind(err) != test.change {
-				t.Errorf("update: %v", err)
-			}
-			if err := l.RemovePlayground(t.Context(), bob, name); kind(err) != test.change {
-				t.Errorf("remove: %v", err)
-			}
-			derived := mine()
-			derived.Base = name
-			if _, err := l.CreatePlayground(t.Context(), bob, derived); kind(err) != test.whole {
-				t.Errorf("derive: %v", err)
-			}
-			community, err := l.catalog(t, bob, "community")
-			if got := slices.ContainsFunc(community, func(pg api.Playground) bool { return pg.Name == name }); err != nil || got != strings.Contains(test.can, "list") {
-				t.Errorf("listed: %v, %v", got, err)
-			}
-			// And the owner.
-			if _, err := l.Playground(t.Context(), admin, name, true); err != nil {
-				t.Error(err)
-			}
-			if _, err := l.Start(t.Context(), admin, api.StartPlay{Playground: name}); err != nil {
-				t.Error(err)
-			}
-			if err := l.RemovePlayground(t.Context(), admin, name); err != nil {
-				t.Error(err)
-			}
-			if _, err := l.Playground(t.Context(), admin, name, false); kind(err) != api.NotFound {
-				t.Errorf("after its end: %v", err)
-			}
-		})
-	}
-}
-
-func TestOfficialPlaygroundsStay(t *testing.T) {
-	l := newLab(t)
-	for _, name := range playgrounds.Names() {
-		if err := l.RemovePlayground(t.Context(), admin, name); kind(err) != api.Forbidden || !strings.Contains(err.Error(), "--base "+name) {
-			t.Errorf("remove: %v", err)
-		}
-		if _, err := l.UpdatePlayground(t.Context(), admin, name, api.PlaygroundSpec{}); kind(err) != api.Forbidden {
-			t.Errorf("update: %v", err)
-		}
-		if pg, err := l.Playground(t.Context(), admin, name, false); err != nil || pg.Owner != "" || pg.Name != name {
-			t.Errorf("got %+v, %v", pg, err)
-		}
-	}
-}
-
-func TestFilters(t *testing.T) {
-	l := newLab(t)
-	bob := l.another(t, "bob")
-	create := func(owner api.Me, name string, who ...string) string {
-		req := mine()
-		req.Name, req.AccessControl = name, &api.AccessControl{CanList: who, CanRead: who, CanStart: who}
-		pg, err := l.CreatePlayground(t.Context(), owner, req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pg.Name
-	}
-	create(bob, "bobs-secret", "owner")
-	bobs := create(bob, "bobs", "anyone")
-	hidden := create(admin, "hidden", "owner")
-	create(admin, "shown", "owner", "anyone")
-	start := func(user api.Me, name string) {
-		t.Helper()
-		l.clock = l.clock.Add(time.Minute)
-		if _, err := l.Start(t.Context(), user, api.StartPlay{Playground: name, SafetyDisclaimerConsent: true}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	start(admin, hidden)
-	start(bob, "debian-12")
-	start(bob, bobs)
-	start(bob, bobs)
-	start(admin, bobs)
-	for filter, want := range map[string]string{
-		"":          strings.Join(playgrounds.Names(), " "),
-		"base":      strings.Join(playgrounds.Names(), " "),
-		"my-custom": "hidden shown",
-		"community": "bobs shown",
-		"recent":    "bobs hidden",
-		"popular":   "bobs debian-12 hidden",
-	} {
-		got, err := l.catalog(t, admin, filter)
-		if err != nil || names(got) != want {
-			t.Errorf("%q: %q, %v; want %q", filter, names(got), err, want)
-		}
-		for _, pg := range got {
-			if pg.Title == "" || pg.UserAccess == nil || pg.Machines != nil || pg.RegistryAuth != "" {
-				t.Errorf("%q lists %+v", filter, pg)
-			}
-		}
-	}
-	if got, err := l.catalog(t, bob, "popular"); err != nil || names(got) != "bobs debian-12" {
-		t.Errorf("bob sees %q, %v", names(got), err)
-	}
-	if _, err := l.catalog(t, admin, "nope"); kind(err) != api.Invalid {
-		t.Errorf("an unknown filter: %v", err)
-	}
-	if err := l.RemovePlayground(t.Context(), bob, bobs); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := l.catalog(t, admin, "popular"); err != nil || names(got) != "debian-12 hidden" && names(got) != "hidden" {
-		t.Errorf("after its end: %q, %v", names(got), err)
-	}
-}
-
 func TestAStartLaysItsPartsOverAStoredPlayground(t *testing.T) {
 	l := newLab(t)
 	name := l.made(t, admin, *onlyOwner)
@@ -533,56 +338,6 @@ func TestAStartLaysItsPartsOverAStoredPlayground(t *testing.T) {
 	req.Machines[0].Name = "other"
 	if _, err := l.Start(t.Context(), admin, req); err == nil || !strings.Contains(err.Error(), "Machine other is not present in the base playground.") {
 		t.Errorf("another machine: %v", err)
-	}
-}
-
-func TestABudgetBoundsPlaysAndTheAuthorIsTold(t *testing.T) {
-	ask := func(cpus int, ram string) *api.Resources { return &api.Resources{CPUCount: cpus, RAMSize: ram} }
-	for _, test := range []struct {
-		name     string
-		budget   control.Budget
-		free     bool
-		ask      []*api.Resources
-		cpus     string
-		memory   string
-		notes    int
-		mentions string
-	}{
-		{"none", control.Budget{}, false, []*api.Resources{ask(16, "32GiB")}, "16", "32GiB", 0, ""},
-		{"at the limit", control.Budget{MachineCPUs: 2, MachineMemoryMiB: 4096}, false, []*api.Resources{ask(2, "4GiB")}, "2", "4GiB", 0, ""},
-		{"above a machine's", control.Budget{MachineCPUs: 2, MachineMemoryMiB: 4096}, false, []*api.Resources{ask(3, "5GiB")}, "2", "4GiB", 2, "a machine may have 4GiB"},
-		{"above a play's", control.Budget{PlayCPUs: 6, PlayMemoryMiB: 6144}, false, []*api.Resources{ask(8, "8GiB"), ask(4, "4GiB")}, "4 2", "4GiB 2GiB", 4, "a play may have 6GiB"},
-		{"as free tier", control.Budget{}, true, []*api.Resources{ask(4, "8GiB")}, "2", "4GiB", 2, "a machine may have 2 CPUs"},
-		{"as free tier below it", control.Budget{MachineCPUs: 1}, true, []*api.Resources{ask(4, "8GiB")}, "1", "4GiB", 2, "a machine may have 1 CPU"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			l := newLab(t, func(o *control.Options) { o.Budget = test.budget })
-			req := hello("debian-12")
-			req.AsFreeTierUser = test.free
-			req.Machines = nil
-			for i, r := range test.ask {
-				m := hello("debian-12").Machines[0]
-				m.Name, m.Resources = fmt.Sprintf("m%d", i), r
-				req.Machines = append(req.Machines, m)
-			}
-			p, err := l.Start(t.Context(), admin, req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var cpus, memory []string
-			for i, m := range p.Machines {
-				cpus, memory = append(cpus, fmt.Sprint(m.Resources.CPUCount)), append(memory, m.Resources.RAMSize)
-				if got := l.bender.plays[play.ID(p.ID)].Plan.Machines[i].CPUs; got != m.Resources.CPUCount {
-					t.Errorf("bender was told %d", got)
-				}
-			}
-			if strings.Join(cpus, " ") != test.cpus || strings.Join(memory, " ") != test.memory {
-				t.Errorf("got %v CPUs, %v", cpus, memory)
-			}
-			if notes := strings.Join(p.Notes, "\n"); len(p.Notes) != test.notes || !strings.Contains(notes, test.mentions) {
-				t.Errorf("notes: %s", notes)
-			}
-		})
 	}
 }
 
@@ -603,33 +358,4 @@ func (r *repeating) Read(p []byte) (int, error) {
 	n := copy(p, r.bytes)
 	r.bytes = append(r.bytes[n:], r.bytes[:n]...)
 	return n, nil
-}
-
-// A search shows what the asking person may list, and no more.
-func TestSearchKeepsToAccess(t *testing.T) {
-	l := newLab(t)
-	alice, bob := l.another(t, "alice"), l.another(t, "bob")
-	l.made(t, alice, *onlyOwner)
-	l.made(t, alice, api.AccessControl{CanList: []string{"authenticated"}, CanRead: []string{"owner"}, CanStart: []string{"owner"}})
-	l.made(t, alice, api.AccessControl{CanList: []string{"anyone"}, CanRead: []string{"owner"}, CanStart: []string{"owner"}})
-	for _, c := range []struct {
-		who  api.Me
-		want int
-	}{{alice, 3}, {bob, 2}, {api.Me{}, 1}} {
-		items, total, err := l.Search(t.Context(), c.who, api.Search{Words: "own PLAYground", Limit: 2})
-		if err != nil || total != c.want || len(items) != min(2, c.want) {
-			t.Errorf("%q finds %d (%d shown), want %d: %v", c.who.ID, total, len(items), c.want, err)
-		}
-	}
-	for _, what := range []api.Search{{Words: "flexbox", Kinds: []string{"course"}, Limit: 9}, {Tags: []string{"x"}, Limit: 9}, {Categories: []string{"x"}, Limit: 9}} {
-		if items, total, err := l.Search(t.Context(), alice, what); len(items) > 0 || total > 0 || err != nil {
-			t.Errorf("%+v finds %v, %v", what, items, err)
-		}
-	}
-	if items, total, err := l.Search(t.Context(), bob, api.Search{Limit: 9, Offset: 100}); len(items) > 0 || total == 0 || err != nil {
-		t.Errorf("past the end: %v, %d, %v", items, total, err)
-	}
-	if items, _, err := l.Search(t.Context(), bob, api.Search{Words: "flexbox", Kinds: []string{"playground"}, Limit: 1}); err != nil || len(items) != 1 || items[0].Name != "flexbox" || !items[0].Official {
-		t.Errorf("%+v, %v", items, err)
-	}
 }
