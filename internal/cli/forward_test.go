@@ -2,11 +2,14 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,6 +159,13 @@ func TestSSHProxy(t *testing.T) {
 	id := string(l.Add("", "m1"))
 	l.Ready(l.PlayIDs()[0])
 	s := newShell(t, l)
+	// As for who has a token in the environment, and never signed in.
+	file := filepath.Join(s.home, ".ssh", "iximiuz_labs_user")
+	for _, name := range []string{file, file + ".pub"} {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	at, end := s.background(`(?m)^(127\.0\.0\.1:\d+)$`, "ssh-proxy", id)
 	c, err := net.Dial("tcp", at[1])
 	if err != nil {
@@ -166,6 +176,16 @@ func TestSSHProxy(t *testing.T) {
 		t.Errorf("%q, %v", banner, err)
 	}
 	end()
+	// Whoever comes through it needs the key, and stays the same.
+	key, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("nobody can come through it: %v", err)
+	}
+	_, end = s.background(`(?m)^(127\.0\.0\.1:\d+)$`, "ssh-proxy", id)
+	end()
+	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(key, again) {
+		t.Errorf("another key: %v", err)
+	}
 	s.fails(1, "write [HOST:]PORT", "ssh-proxy", id, "--address", "localhost:x")
 	s.fails(1, "exactly one side", "cp", "a", "b")
 }

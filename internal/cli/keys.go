@@ -55,6 +55,22 @@ func generateKey(path, passphrase string) error {
 	return nil
 }
 
+// keepKey makes the pair of the config if there is none, as for who never signed
+// in: at a labd for one user, or with a token from the environment. Other
+// programs (scp, editors) take a key only from its file. A public key that the
+// user brought (a path ending in .pub) is theirs.
+func keepKey(identity string) error {
+	if strings.HasSuffix(identity, ".pub") {
+		return nil
+	}
+	for _, file := range []string{identity, identity + ".pub"} {
+		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+			return nil // the user's agent may have the other half
+		}
+	}
+	return generateKey(identity, "")
+}
+
 // removeKey removes a pair that generateKey made; a public key that the user
 // brought (a path ending in .pub) is theirs.
 func removeKey(identity string) error {

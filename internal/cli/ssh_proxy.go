@@ -28,6 +28,9 @@ func (a *App) sshProxyTo(ctx context.Context, c *client.Client, p api.Play, l lo
 	if err != nil {
 		return fail(err)
 	}
+	if err := keepKey(cfg.SSHIdentityFile); err != nil {
+		return fail(err)
+	}
 	id, err := a.identity(cfg)
 	if err != nil {
 		return fail(err)
