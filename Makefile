@@ -27,9 +27,6 @@ TEST_PACKAGES := $(RUN_PACKAGES) tmux openssh-client attr busybox-static zsh fis
 PAGE_INPUTS := $(shell find web \( -name node_modules -o -name test-results -o -name e2e \) -prune -o -type f ! -name '*.gen.ts' -print) api/openapi.json
 PAGE        := internal/web/dist/app/index.html
 NPM         := npm --loglevel error
-# The stories of the page that are part of make test: those that have been seen
-# to pass together. make test-page runs all.
-PAGE_STORIES := 1-people 2-catalog 3-start 5-account 7-life
 
 .PHONY: help
 help: ## list the targets
@@ -85,7 +82,7 @@ bench-page: test-packages build test-prepare ## measure the figures of docs/web.
 test: test-packages build check web-check test-prepare ## install what the tests need and run all of them, machines included
 	@./tools/need-packages chromium
 	LAB_TEST=root,vm,browser LAB_CACHE=$(CACHE) LAB_KERNEL=$(CACHE)/kernels/6.1 LAB_KERNELS=$(CACHE)/kernels \
-	  LAB_PAGE_ONLY="$(PAGE_STORIES)" $(GO) test -count=1 -p 1 -timeout 25m ./...
+	  $(GO) test -count=1 -p 1 -timeout 25m ./...
 
 .PHONY: test-bases
 test-bases: test-packages build ## build every official image and boot every official base: takes an hour without KVM

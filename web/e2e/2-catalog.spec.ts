@@ -2,9 +2,11 @@
 import { accessible, control, expect, narrow, screens, signIn, told, test } from "./story";
 import { writeFileSync } from "node:fs";
 
+const word = "Donaudampfschiff".repeat(9);
+
 const hostile = `kind: playground
-title: "Hostile <img src=x onerror=window.pwned=1>"
-description: "<script>window.pwned=1</script>"
+title: "Hostile <img src=x onerror=window.pwned=1> ${word.slice(0, 70)}"
+description: "<script>window.pwned=1</script> ${word}"
 categories: [linux]
 cover: "https://evil.example/cover.png"
 markdown: |
@@ -17,6 +19,10 @@ markdown: |
   | a | b |
   |---|---|
   | 1 | 2 |
+
+  ${word} \`${word}\`
+
+      ${word}
 playground:
   networks:
     - {name: lan, subnet: 10.0.0.0/24, private: true}
@@ -34,7 +40,7 @@ playground:
       resources: {cpuCount: 2, ramSize: 512MiB}
   tabs:
     - {kind: terminal, machine: router, name: Router}
-    - {kind: http-port, machine: pc, number: 80, name: Shop}
+    - {kind: http-port, machine: pc, number: 80, name: Shop${word}}
   initConditions:
     values:
       - {key: runtime, options: [docker, podman], default: docker}
@@ -114,7 +120,10 @@ test("what an author wrote is shown, and none of it runs", async ({ page, watche
   const name = (await control("people/labctl", "playground", "create", "hostile", "--base", "flexbox", "-f", file, "-q")).trim();
   await signIn(page, "ann");
   await page.goto(`${told.url}/?shelf=community`);
-  await page.getByRole("link", { name: /^Hostile <img/ }).click();
+  const card = page.getByRole("link", { name: /^Hostile <img/ }).and(page.locator(`[href$="/${name}"]`)); // not a first try's
+  await expect(card).toBeVisible();
+  await narrow(page);
+  await card.click();
   await expect(page).toHaveURL(`${told.url}/playgrounds/${name}`);
   await expect(page.getByRole("heading", { name: /^Hostile <img/ })).toBeVisible();
   await expect(page.getByText("<script>window.pwned=1</script>").first()).toBeVisible();
@@ -124,6 +133,7 @@ test("what an author wrote is shown, and none of it runs", async ({ page, watche
   expect(await page.locator("iframe, main script, main img[src^=http]").count()).toBe(0);
 
   // Machines, networks, tabs and tasks.
+  await narrow(page);
   await expect(page.getByRole("img", { name: "router on lan as 10.0.0.2/24 and wan as 10.1.0.2/24; pc on lan" })).toBeVisible();
   await expect(page.getByText("Web application of pc, port 80")).toBeVisible();
   await expect(page.getByText("on pc, after first, if runtime is podman")).toBeVisible();

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { desk, shell, terminal } from "./desk";
 import { growth } from "./memory";
-import { type Page, as, control, expect, small, test, told } from "./story";
+import { as, control, expect, small, test, told, until } from "./story";
 
 test.describe.configure({ timeout: 400_000 });
 
@@ -12,34 +12,6 @@ const say = (what: string, values: number[], unit: string) => {
   const load = readFileSync("/proc/loadavg", "utf8").split(" ")[0];
   console.log(`figure: ${what}: median ${Math.round(sorted[sorted.length >> 1]!)} ${unit}, worst ${Math.round(sorted.at(-1)!)} of ${sorted.length} (load ${load})`);
 };
-
-/** Milliseconds from a press on what is found until something is on the page, by the page's clock. */
-async function until(page: Page, press: string, shown: string): Promise<number> {
-  await page.evaluate(
-    ([press, shown]) => {
-      const w = window as unknown as { took?: number };
-      delete w.took;
-      addEventListener(
-        "click",
-        (e) => {
-          if (!(e.target as Element).closest(press!)) return;
-          const began = performance.now();
-          const look = () => {
-            const there = document.evaluate(shown!, document, null, XPathResult.BOOLEAN_TYPE).booleanValue;
-            if (there) w.took = performance.now() - began;
-            else requestAnimationFrame(look);
-          };
-          look();
-        },
-        { capture: true, once: true },
-      );
-    },
-    [press, shown],
-  );
-  await page.locator(press).first().click();
-  await page.waitForFunction(() => (window as unknown as { took?: number }).took !== undefined, undefined, { timeout: 60_000 });
-  return page.evaluate(() => (window as unknown as { took: number }).took);
-}
 
 test("first contentful paint of the catalog from a cold cache", async ({ browser }) => {
   const took = [];

@@ -1,7 +1,7 @@
 // What all stories share. Every page that is opened in a story is watched: it
 // asks nothing of any other server, breaks no rule of its policy and logs no
 // error.
-import { type Page, expect, test as base } from "@playwright/test";
+import { type Browser, type Page, type Request, expect, test as base } from "@playwright/test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { told } from "./told";
 
@@ -15,8 +15,12 @@ type Watched = { allowed: RegExp[] };
 
 export const test = base.extend<{ watched: Watched; page: Page }>({
   watched: async ({}, use) => use({ allowed: [] }),
-  page: async ({ page, watched }, use) => {
+  page: async ({ page, watched }, use, story) => {
     const wrong: string[] = [];
+    const asked = new Set<Request>();
+    page.on("request", (r) => asked.add(r));
+    page.on("requestfinished", (r) => asked.delete(r));
+    page.on("requestfailed", (r) => asked.delete(r));
     const own = [told.url, told.single].map((u) => new URL(u).host);
     page.on("request", (r) => {
       const url = new URL(r.url());
@@ -30,6 +34,8 @@ export const test = base.extend<{ watched: Watched; page: Page }>({
     });
     page.on("pageerror", (e) => wrong.push(`thrown: ${e.message}`));
     await use(page);
+    // Who did not answer: labd, or a browser that did not even ask?
+    if (story.status !== story.expectedStatus) console.log(`asked, and not answered: ${[...asked].map((r) => r.url()).join(" ") || "nothing"}`);
     expect(wrong).toEqual([]);
   },
 });
@@ -78,6 +84,16 @@ export async function as(page: Page, name: string) {
   if (!reply.ok()) throw new Error(`${name} cannot sign in: ${await reply.text()}`);
 }
 
+/** Sees to it that there is a user, of whom the story's own page knows nothing. */
+export async function somebody(browser: Browser, name: string) {
+  const page = await browser.newPage();
+  await as(page, name);
+  await page.close();
+}
+
+/** A user, or what is named after one, of this try's own: what a first try left is not in a second one's way. */
+export const own = (name: string) => name + (test.info().retry || "");
+
 /** Signs in and shows the catalog. */
 export async function signIn(page: Page, name: string) {
   await as(page, name);
@@ -104,7 +120,12 @@ export async function screens(page: Page, name: string) {
 export async function narrow(page: Page) {
   const before = page.viewportSize()!;
   await page.setViewportSize({ width: 360, height: 740 });
-  await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), { message: page.url() }).toBeLessThanOrEqual(0);
+  // By scrolling: the gutter of a page's scroll bar is part of its clientWidth.
+  const sideways = () => page.evaluate(() => {
+    scrollTo(1000, scrollY);
+    return scrollX;
+  });
+  await expect.poll(sideways, { message: page.url() }).toBe(0);
   await page.setViewportSize(before);
 }
 
@@ -146,4 +167,32 @@ export async function accessible(page: Page) {
     }, colours === "dark" && ["color-contrast"]);
     expect(found, colours).toEqual([]);
   });
+}
+
+/** Milliseconds from a press on what is found until something is on the page, by the page's clock. */
+export async function until(page: Page, press: string, shown: string): Promise<number> {
+  await page.evaluate(
+    ([press, shown]) => {
+      const w = window as unknown as { took?: number };
+      delete w.took;
+      addEventListener(
+        "click",
+        (e) => {
+          if (!(e.target as Element).closest(press!)) return;
+          const began = performance.now();
+          const look = () => {
+            const there = document.evaluate(shown!, document, null, XPathResult.BOOLEAN_TYPE).booleanValue;
+            if (there) w.took = performance.now() - began;
+            else requestAnimationFrame(look);
+          };
+          look();
+        },
+        { capture: true, once: true },
+      );
+    },
+    [press, shown],
+  );
+  await page.locator(press).first().click();
+  await page.waitForFunction(() => (window as unknown as { took?: number }).took !== undefined, undefined, { timeout: 60_000 });
+  return page.evaluate(() => (window as unknown as { took: number }).took);
 }

@@ -1,21 +1,21 @@
 // Addresses and what is shown at them. Pages are chunks of their own; the
 // catalog, where most people arrive, comes with the first load.
 import { Compass } from "lucide-react";
-import { type ReactNode, Suspense, lazy } from "react";
+import { type ReactNode, Suspense } from "react";
 import { Link, Route, Switch } from "wouter";
 import { Catalog } from "./pages/Catalog";
 import { ConfirmPage, JoinPage, SignInPage, SigninLinkPage } from "./pages/SignInPage";
+import { Landing, PlayEntry } from "./pages/chunks";
 import { RequireUser } from "./session/RequireUser";
 import { Button, Empty, Page, Skeleton } from "./ui";
 import { Layout } from "./ui/Layout";
+import { chunk } from "./ui/chunk";
 
-const Account = lazy(() => import("./pages/Account"));
-const Admin = lazy(() => import("./pages/Admin"));
-const NewPlayground = lazy(async () => ({ default: (await import("./pages/Editor")).NewPlayground }));
-const EditPlayground = lazy(async () => ({ default: (await import("./pages/Editor")).EditPlayground }));
-const Landing = lazy(() => import("./pages/Landing"));
-const Plays = lazy(() => import("./pages/Plays"));
-const PlayEntry = lazy(() => import("./pages/PlayEntry"));
+const Account = chunk(() => import("./pages/Account"));
+const Admin = chunk(() => import("./pages/Admin"));
+const NewPlayground = chunk(async () => ({ default: (await import("./pages/Editor")).NewPlayground }));
+const EditPlayground = chunk(async () => ({ default: (await import("./pages/Editor")).EditPlayground }));
+const Plays = chunk(() => import("./pages/Plays"));
 
 export function App() {
   return (

@@ -8,6 +8,7 @@ import { reached, unreached } from "../session/online";
 
 export type Schemas = components["schemas"];
 export type Me = Schemas["Me"];
+export type Job = Schemas["Job"];
 export type Play = Schemas["Play"];
 export type PlayTask = Schemas["PlayTask"];
 export type PlayStatus = Schemas["PlayStatus"];

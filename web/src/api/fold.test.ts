@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Play } from "./client";
-import { isOver, merge, pause, stateOf } from "./fold";
+import type { Job, Play } from "./client";
+import { endedSince, isOpen, isOver, latest, merge, mergeJobs, pause, stateOf } from "./fold";
 
 const play = {
   id: "0123456789abcdef01234567",
@@ -35,4 +35,41 @@ test("a play without events has no state", () => {
 
 test("attempts are quick first, and patient later", () => {
   expect([0, 1, 2, 3, 10].map(pause)).toEqual([250, 500, 1000, 2000, 8000]);
+});
+
+describe("latest", () => {
+  const at = (state: string, at: string, version: number) => ({
+    ...play, status: { factoryId: "", machines: [], stateEvents: [{ state, at }] }, tasks: { a: { ...play.tasks["a"]!, version } },
+  }) as unknown as Play;
+  test("keeps what was heard after labd replied", () => {
+    const kept = latest(at("RUNNING", "2026-01-01T00:00:02.000Z", 4), { ...at("STARTING", "2026-01-01T00:00:01.000Z", 3), title: "new" });
+    expect([kept.title, stateOf(kept), kept.tasks["a"]?.version]).toEqual(["new", "RUNNING", 4]);
+  });
+  test("takes what labd replied after that, and what is of another play", () => {
+    expect(stateOf(latest(at("RUNNING", "2026-01-01T00:00:01.000Z", 3), at("STOPPED", "2026-01-01T00:00:01.001Z", 4)))).toBe("STOPPED");
+    const other = { ...play, id: "f".repeat(24) };
+    expect(latest(at("RUNNING", "2026-01-01T00:00:01.000Z", 9), other)).toBe(other);
+    expect(latest(undefined, play)).toBe(play);
+  });
+});
+
+describe("jobs", () => {
+  const job = (id: string, state: string) => ({ id, state, kind: "build", name: id, done: 0, total: 0, lines: [], by: "root", createdAt: "" }) as Job;
+  const list = [job("b", "waiting"), job("a", "running")];
+  const states = (jobs: Job[]) => jobs.map((j) => j.id + " " + j.state);
+  test("one that changes stays where it is, a new one stands first", () => {
+    expect(states(mergeJobs(list, { kind: "job", job: job("a", "done") }))).toEqual(["b waiting", "a done"]);
+    expect(states(mergeJobs(list, { kind: "job", job: job("c", "waiting") }))).toEqual(["c waiting", "b waiting", "a running"]);
+  });
+  test("all of them take the place of those before", () => {
+    expect(states(mergeJobs(list, { kind: "jobs", jobs: [job("a", "failed")] }))).toEqual(["a failed"]);
+    expect(mergeJobs(list, { kind: "news" } as never)).toBe(list);
+  });
+  test("end when they are not open any more", () => {
+    expect(list.map(isOpen)).toEqual([true, true]);
+    expect(endedSince(list, list)).toBe(false);
+    expect(endedSince(list, [job("b", "running"), job("a", "done")])).toBe(true);
+    expect(endedSince([job("a", "done")], [])).toBe(false);
+    expect(endedSince(list, [])).toBe(true);
+  });
 });

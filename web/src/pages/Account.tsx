@@ -9,6 +9,7 @@ import { Badge, Card, Failure, Page, Skeleton, ui } from "../ui";
 import { Meter } from "../ui/Meter";
 import { bounds, day, shares } from "./account";
 import css from "./account.module.css";
+import { DisplayName } from "./account/DisplayName";
 import { Password } from "./account/Password";
 import { Sessions } from "./account/Sessions";
 import { Tokens } from "./account/Tokens";
@@ -42,13 +43,18 @@ function Profile() {
       {a && (
         <>
           <dl className={css["facts"]}>
-            <div><dt>Name</dt><dd>{a.name}</dd></div>
+            <div><dt>Name</dt><dd>{a.displayName || a.name}</dd></div>
+            {a.displayName && <div><dt>Signs in as</dt><dd>{a.name}</dd></div>}
+            {a.email && <div><dt>E-mail</dt><dd>{a.email}</dd></div>}
             {a.id !== a.name && <div><dt>Known to others as</dt><dd>{a.id}</dd></div>}
             <div><dt>Role</dt><dd>{a.role === "administrator" ? <Badge tone="accent">administrator</Badge> : a.role}</dd></div>
             <div><dt>Since</dt><dd>{day(a.createdAt)}</dd></div>
             <div><dt>Signs in by</dt><dd>{waysOf(a, ways)}</dd></div>
           </dl>
-          {me && a.password && !ways?.singleUser && <Password name={a.name} />}
+          <div className={ui["chips"]}>
+            <DisplayName now={a.displayName ?? ""} />
+            {me && a.password && !ways?.singleUser && <Password name={a.name} />}
+          </div>
         </>
       )}
     </Card>

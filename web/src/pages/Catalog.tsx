@@ -1,12 +1,14 @@
 import { useQuery } from "@tanstack/react-query";
 import { Box, Plus, Search, SearchX } from "lucide-react";
 import { ToggleGroup } from "radix-ui";
+import { useEffect } from "react";
 import { Link, useSearchParams } from "wouter";
 import { type Playground, api, got } from "../api/client";
 import { RequireUser } from "../session/RequireUser";
 import { useMe } from "../session/useSession";
 import { Badge, Button, Empty, Failure, Page, Skeleton, ui } from "../ui";
 import { type Shelf, categoriesOf, find, hue, shelfOf, shelves, shownCover } from "./catalog";
+import { Landing } from "./chunks";
 import css from "./catalog.module.css";
 
 const list = (filter: string | undefined) => got(api.GET("/api/playgrounds", { params: { query: filter ? { filter } : {} } }));
@@ -41,6 +43,10 @@ function Shelves() {
       else next.delete(key);
       return next;
     }, { replace: true });
+  const found = query.data !== undefined;
+  useEffect(() => {
+    if (found) void Landing.ready();
+  }, [found]);
   const all = query.data ?? [];
   const shown = find(all, words, shelf, category, me?.id);
   const filtered = Boolean(words || category || shelf !== "all");

@@ -2,17 +2,18 @@
 // labd says what is wrong while it is written, each problem at its line.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Save, Trash2 } from "lucide-react";
-import { Suspense, lazy, useEffect, useRef, useState } from "react";
+import { Suspense, useEffect, useRef, useState } from "react";
 import { Link, useLocation, useSearchParams } from "wouter";
 import { ApiError, type Problem, api, got } from "../api/client";
 import { Badge, Button, Failure, Page, SelectField, Skeleton, TextField, cx, ui } from "../ui";
+import { chunk } from "../ui/chunk";
 import { confirm, toast } from "../ui/toast";
 import type { EditorHandle } from "./CodeEditor";
 import css from "./editor.module.css";
 import { tally, wordsOf } from "./editor";
 import { refuseName } from "./names";
 
-const CodeEditor = lazy(() => import("./CodeEditor"));
+const CodeEditor = chunk(() => import("./CodeEditor"));
 
 const manifestOf = (name: string, anew: boolean) =>
   got(api.GET("/api/playgrounds/{name}/manifest", { params: { path: { name }, query: anew ? { for: "new" } : {} } }));

@@ -1,7 +1,7 @@
 // A playground before it is started: what it is, what it takes, and the start.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { AppWindow, Code2, Compass, CopyPlus, Cpu, Gauge, Globe, HardDrive, MemoryStick, Pencil, Play as PlayIcon, Server, SquareTerminal, SlidersHorizontal } from "lucide-react";
-import { type FormEvent, Suspense, lazy, useEffect, useState } from "react";
+import { type FormEvent, Suspense, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { ApiError, type Playground, type Schemas, api, got } from "../api/client";
 import { playKey } from "../api/events";
@@ -9,12 +9,14 @@ import { RequireUser } from "../session/RequireUser";
 import { isAdministrator, useMe } from "../session/useSession";
 import { Topology, pictureOf } from "../topology/Topology";
 import { Badge, Button, Card, Failure, Field, Notice, Page, SelectField, Skeleton, TextField, ui } from "../ui";
+import { chunk } from "../ui/chunk";
 import { Cover } from "./Catalog";
 import { shelfOf } from "./catalog";
+import { PlayEntry } from "./chunks";
 import { type Choices, type Condition, cost, defaults, mebibytes, leaves, refuse, sizeText, startBody, tabKind } from "./start";
 import css from "./landing.module.css";
 
-const Markdown = lazy(() => import("../ui/Markdown"));
+const Markdown = chunk(() => import("../ui/Markdown"));
 
 /** The whole of it, or as much as who may only start it is told. */
 async function whole(name: string): Promise<Playground> {
@@ -34,6 +36,7 @@ export default function Landing({ name }: { name: string }) {
 function Found({ name }: { name: string }) {
   const query = useQuery({ queryKey: ["playground", name], queryFn: () => whole(name), staleTime: 60_000 });
   const p = query.data;
+  useEffect(() => void Markdown.ready(), []); // while the playground is asked for
   if (!p) {
     return (
       <Page title={name} heading={query.error ? null : <Skeleton width={260} height={30} />}>
@@ -142,7 +145,7 @@ function Start({ playground: p, mine }: { playground: Playground; mine: boolean 
     },
   });
   // Who looks at a playground may start it: then its loading screen is there.
-  useEffect(() => void import("./PlayEntry"), []);
+  useEffect(() => void PlayEntry.ready(), []);
   const wrong = Object.fromEntries(conditions.map((c) => [c.key, refuse(c, values[c.key] ?? "")]));
   const submit = (event: FormEvent) => {
     event.preventDefault();

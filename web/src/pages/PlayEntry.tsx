@@ -1,13 +1,14 @@
 // One address for a play through all its life: the loading screen while it
 // starts, and when it has failed or stands still; else the play page.
-import { Suspense, lazy, useState } from "react";
+import { Suspense, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { usePlay } from "../api/events";
 import { Button, Failure, Page, Skeleton } from "../ui";
+import { chunk } from "../ui/chunk";
 import { Starting } from "./Starting";
 import { phaseOf } from "./starting";
 
-const PlayPage = lazy(() => import("../play/PlayPage"));
+const PlayPage = chunk(() => import("../play/PlayPage"));
 
 export default function PlayEntry({ id }: { id: string }) {
   const { play, error, refetch, live } = usePlay(id);
@@ -17,6 +18,12 @@ export default function PlayEntry({ id }: { id: string }) {
     sessionStorage.setItem(`inside-${id}`, "yes");
     setInside(true);
   };
+  const known = useRef(play !== undefined).current;
+  useEffect(() => {
+    // Whoever has just pressed start sees the loading screen first.
+    const timer = setTimeout(() => void PlayPage.ready(), known ? 500 : 0);
+    return () => clearTimeout(timer);
+  }, [known]);
   if (!play) {
     return (
       <Page title="Play" heading={null} narrow>

@@ -40,7 +40,7 @@ export function Panes({ play, tabs, apply, content }: Props) {
             setDragging(true);
           }}
           onPointerMove={(e) => dragging && move(e.clientX)}
-          onPointerUp={() => setDragging(false)}
+          onLostPointerCapture={() => setDragging(false)} // let go, or interrupted
           onKeyDown={(e) => {
             const by = { ArrowLeft: -2, ArrowRight: 2 }[e.key];
             if (by) apply({ do: "share", percent: tabs.share + by });

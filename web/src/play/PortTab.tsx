@@ -80,7 +80,7 @@ export function PortTab({ play, tab, shown }: { play: string; tab: OpenTab; show
         <IconButton label="Load it again" size="small" onClick={again} disabled={!port.data}><RotateCw size={15} /></IconButton>
         <span className={css["address"]}>{machine}:{number}</span>
         <Badge tone={access === "public" ? "warn" : undefined}>{access === "public" ? "public" : "only you"}</Badge>
-        {loading && !error && <Spinner label="Loading" />}
+        {wanted && loading && !error && <Spinner label="Loading" />}
         <span className={css["gap"]} />
         <IconButton label="Open in a new window" size="small" disabled={!port.data} onClick={() => void openPort(play, port.data!)}><ExternalLink size={15} /></IconButton>
       </div>

@@ -14,6 +14,7 @@ import { SearchBar } from "./SearchBar";
 import { type LinkState, type Size, TerminalLink, refusal } from "./link";
 import css from "./play.module.css";
 import { terminalTheme } from "./termTheme";
+import { reuseLines, writer } from "./thrift";
 
 type Props = {
   /** For screen readers. */
@@ -45,7 +46,7 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
   const fit = useRef<FitAddon>(undefined);
   const link = useRef<TerminalLink>(undefined);
   const [search, setSearch] = useState<SearchAddon>();
-  const [searching, setSearching] = useState(false);
+  const [searching, setSearching] = useState(0);
   const [state, setState] = useState<LinkState>({ kind: "connecting" });
   const theme = useShownTheme();
   const latest = useRef({ open, onLink });
@@ -54,7 +55,7 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
   useEffect(() => {
     const holder = box.current!;
     const t = new Terminal({
-      fontFamily: font, fontSize: 14, lineHeight: 1.15, scrollback: 10_000, cursorBlink: true, allowProposedApi: true,
+      fontFamily: font, fontSize: 14, lineHeight: 1.15, scrollback: 10_000, allowProposedApi: true,
       theme: terminalTheme(document.documentElement.dataset["theme"] === "dark" ? "dark" : "light"),
       macOptionIsMeta: true, minimumContrastRatio: 3, linkHandler: { activate: follow },
     });
@@ -65,12 +66,13 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
     t.loadAddon(new WebLinksAddon(follow));
     t.loadAddon(new Unicode11Addon());
     t.unicode.activeVersion = "11";
+    reuseLines(t);
     term.current = t;
     fit.current = fitter;
     setSearch(finder);
     const l = new TerminalLink({
       open: (seen, size) => latest.current.open(seen, size),
-      write: (bytes, done) => t.write(bytes, done),
+      write: writer(t),
       onState: setState,
     });
     link.current = l;
@@ -78,7 +80,7 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
     t.onData((data) => l.type(data));
     t.onBinary((data) => l.type(data));
     t.onResize(({ rows, cols }) => l.resize({ rows, cols }));
-    t.attachCustomKeyEventHandler((e) => keys(e, t, () => setSearching(true)));
+    t.attachCustomKeyEventHandler((e) => keys(e, t, () => setSearching((n) => n + 1)));
     let gone = false;
     const begin = () => {
       if (gone) return;
@@ -116,7 +118,7 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
   return (
     <div className={css["screen"]} role="region" aria-label={label} data-state={state.kind}>
       <div ref={box} className={css["xterm"]} />
-      {searching && search && <SearchBar addon={search} close={() => { setSearching(false); term.current?.focus(); }} />}
+      {searching > 0 && search && <SearchBar addon={search} asked={searching} close={() => { setSearching(0); term.current?.focus(); }} />}
       <Cut state={state} again={() => link.current?.again()} restart={restart} />
     </div>
   );

@@ -1,7 +1,7 @@
 // Finds words in a terminal's output.
 import type { SearchAddon } from "@xterm/addon-search";
 import { ArrowDown, ArrowUp, X } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { IconButton, ui } from "../ui";
 import css from "./play.module.css";
 
@@ -9,7 +9,19 @@ const marks = {
   matchBackground: "#c9863c", activeMatchBackground: "#f0894f", matchOverviewRuler: "#c9863c", activeMatchColorOverviewRuler: "#f0894f",
 };
 
-export function SearchBar({ addon, close }: { addon: SearchAddon; close: () => void }) {
+type Props = {
+  addon: SearchAddon;
+  /** How often it was asked for: with each time it takes the keyboard. */
+  asked: number;
+  close: () => void;
+};
+
+export function SearchBar({ addon, asked, close }: Props) {
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    input.current?.focus();
+    input.current?.select();
+  }, [asked]);
   const [words, setWords] = useState("");
   const [found, setFound] = useState<{ resultIndex: number; resultCount: number }>();
   useEffect(() => {
@@ -31,7 +43,7 @@ export function SearchBar({ addon, close }: { addon: SearchAddon; close: () => v
         aria-label="Find in this terminal"
         placeholder="Find"
         value={words}
-        autoFocus
+        ref={input}
         onChange={(e) => {
           setWords(e.target.value);
           find(e.target.value, true);

@@ -25,6 +25,12 @@ export function input(data: string): Uint8Array<ArrayBuffer>[] {
   return out;
 }
 
+/**
+ * Whether a terminal says this by itself, to output that asks: what it is, where
+ * its cursor stands, its modes, settings and colours.
+ */
+export const isAnswer = (data: string) => /^\x1b(\[[?>=]?[\d;]*\$?[cnRty]$|[P\]][^])/.test(data);
+
 export const resize = (rows: number, cols: number) => frame(Frame.resize, utf8.encode(JSON.stringify({ rows, cols })));
 
 export function ack(taken: number): Uint8Array<ArrayBuffer> {

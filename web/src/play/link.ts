@@ -5,7 +5,7 @@
 //	                └─▶ ended (the shell), taken (by another window), refused
 import { ApiError, sentence } from "../api/client";
 import { pause } from "../api/fold";
-import { type Attached, type Exit, Frame, ack, frame, input, json, resize } from "./frames";
+import { type Attached, type Exit, Frame, ack, frame, input, isAnswer, json, resize } from "./frames";
 import { Output } from "./output";
 
 export type LinkState =
@@ -73,8 +73,10 @@ export class TerminalLink {
   }
 
   type(data: string) {
-    if (this.#shown < this.#quiet || this.#socket?.readyState !== WebSocket.OPEN) return;
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    if (this.#shown < this.#quiet && isAnswer(data)) return; // the answer to what was asked once
     for (const message of input(data)) this.#socket.send(message);
+    this.#output.hurry();
   }
 
   resize(size: Size) {

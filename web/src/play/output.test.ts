@@ -59,10 +59,62 @@ test("a flood is shown in bursts, whole, and its buffers are not overwritten whi
   expect(bursts[2]).toBe(`3${line}4${line}`);
   add("5");
   shown();
-  vi.advanceTimersByTime(100);
+  vi.advanceTimersByTime(125);
   shown();
   expect(bursts.join("")).toBe(["1", "2", "3", "4", "5"].map((m) => m + line).join(""));
   expect(ends.at(-1)).toBe(end);
+});
+
+/** Adds ten kilobytes each ten milliseconds, all of which is shown in no time; the milliseconds when something was shown. */
+function pour({ output, bursts, shown }: ReturnType<typeof screen>, ms: number) {
+  const began = performance.now();
+  let end = 0;
+  const times: number[] = [];
+  while (performance.now() - began < ms) {
+    output.add(new Uint8Array(10_000), (end += 10_000));
+    vi.advanceTimersByTime(10);
+    if (bursts.splice(0).length === 0) continue;
+    times.push(performance.now() - began);
+    shown();
+  }
+  return times;
+}
+
+test("the longer a flood lasts, the rarer are its bursts; then a few keys are shown at once again", () => {
+  const s = screen();
+  const times = pour(s, 9000);
+  const gaps = times.slice(1).map((at, i) => at - times[i]!);
+  expect(gaps.filter((gap) => gap < 100).length).toBeLessThan(4); // the first sixteen kilobytes
+  expect(gaps.filter((gap) => gap >= 100 && gap < 200).length).toBeGreaterThan(2);
+  for (const gap of gaps.slice(-4)) expect(gap).toBeGreaterThanOrEqual(380);
+  for (const gap of gaps) expect(gap).toBeLessThanOrEqual(510);
+  vi.advanceTimersByTime(2000);
+  s.shown(); // the end of the flood
+  s.output.add(utf8.encode("key"), 1);
+  expect(s.bursts.at(-1)).toBe("key");
+});
+
+test("much is shown before its time", () => {
+  const { output, bursts, shown } = screen();
+  output.add(new Uint8Array(20_000), 20_000);
+  shown();
+  output.add(new Uint8Array(300_000), 320_000);
+  expect(bursts).toHaveLength(1);
+  output.add(new Uint8Array(100_000), 420_000);
+  expect(bursts[1]).toHaveLength(400_000);
+});
+
+test("who types in a flood sees at once what waits", () => {
+  const { output, bursts, shown } = screen();
+  output.add(new Uint8Array(20_000), 20_000);
+  shown();
+  output.add(utf8.encode("waits"), 20_005);
+  expect(bursts).toHaveLength(1);
+  output.hurry();
+  expect(bursts[1]).toBe("waits");
+  shown();
+  vi.advanceTimersByTime(1000);
+  expect(bursts).toHaveLength(2);
 });
 
 test("what was closed shows nothing more", () => {

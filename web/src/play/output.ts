@@ -1,6 +1,7 @@
 // Output on its way from a terminal's WebSocket to the screen. A flood is shown
-// in bursts, from two buffers that are used again and again: a screen that is
-// drawn for nobody's eyes costs time and memory, and so does every message.
+// in bursts, the rarer the longer it lasts, from two buffers that are used again
+// and again: a screen that is drawn for nobody's eyes costs time and memory, and
+// so does every message.
 
 type Options = {
   /** Shows bytes, which stay as they are until it tells that it has. */
@@ -12,8 +13,12 @@ type Options = {
 /** What may be shown at once within a burst's time; who types never waits. */
 const calm = 16 << 10;
 
-/** Milliseconds from one burst of a flood to the next. */
-const burst = 100;
+/** What is shown without waiting any longer, however short the time. */
+const much = 384 << 10;
+
+/** Milliseconds from one burst of a flood to the next: in its beginning, and at last. */
+const soon = 100;
+const late = 1000;
 
 export class Output {
   #o: Options;
@@ -23,7 +28,8 @@ export class Output {
   #end = 0;
   #showing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #began = -burst;
+  #burst = soon;
+  #began = -soon;
   #since = 0; // shown since then
   #spent: ArrayBuffer[] = [];
   #spentBytes = 0;
@@ -60,6 +66,16 @@ export class Output {
     this.#spentBytes = 0;
   }
 
+  /** Shows what waits, for somebody who did something: an answer may come. */
+  hurry() {
+    this.#burst = soon;
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#began = -soon;
+    this.#show();
+  }
+
   close() {
     clearTimeout(this.#timer);
     this.#n = 0;
@@ -68,16 +84,19 @@ export class Output {
   #show() {
     if (this.#showing || this.#n === 0) return;
     const now = performance.now();
-    if (now - this.#began >= burst) {
-      this.#began = now;
-      this.#since = 0;
-    }
-    if (this.#since >= calm) {
+    const gone = now - this.#began;
+    const flood = this.#since >= calm;
+    if (flood && gone < this.#burst && this.#n < much) {
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
         this.#show();
-      }, this.#began + burst - now);
+      }, this.#burst - gone);
       return;
+    }
+    if (flood || gone >= this.#burst) {
+      this.#burst = flood && gone < 2 * this.#burst ? Math.min(late, this.#burst + 25) : soon;
+      this.#began = now;
+      this.#since = 0;
     }
     const [bytes, end] = [this.#filling.subarray(0, this.#n), this.#end];
     [this.#filling, this.#spare] = [this.#spare, this.#filling];

@@ -17,6 +17,9 @@ export default function Markdown({ text }: { text: string }) {
           h1: ({ children }) => <h2>{children}</h2>,
           h2: ({ children }) => <h3>{children}</h3>,
           a: ({ href, children }) => (href?.startsWith("#") || !href ? <>{children}</> : <a href={href} target="_blank" rel="noopener noreferrer nofollow">{children}</a>),
+          // What is too wide scrolls by itself, by keyboard too.
+          pre: ({ children }) => <pre tabIndex={0}>{children}</pre>,
+          table: ({ children }) => <div className={css["wide"]} tabIndex={0}><table>{children}</table></div>,
           img: ({ src, alt }) => (src ? <img src={src} alt={alt ?? ""} /> : <span>{alt}</span>),
         }}
       >

@@ -2,18 +2,15 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { KeyRound } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { api, got } from "../../api/client";
-import { Button, Dialog, Failure, Notice, TextField, ui } from "../../ui";
+import { Notice, TextField, ui } from "../../ui";
 import { toast } from "../../ui/toast";
+import { Answers, Change } from "./Change";
 
 export function Password({ name }: { name: string }) {
-  const [open, setOpen] = useState(false);
   return (
-    <>
-      <Button onClick={() => setOpen(true)}><KeyRound size={16} aria-hidden /> Change password</Button>
-      <Dialog open={open} onOpenChange={setOpen} title="Change password">
-        {open && <Form name={name} done={() => setOpen(false)} />}
-      </Dialog>
-    </>
+    <Change title="Change password" icon={<KeyRound size={16} aria-hidden />}>
+      {(done) => <Form name={name} done={done} />}
+    </Change>
   );
 }
 
@@ -47,11 +44,7 @@ function Form({ name, done }: { name: string; done: () => void }) {
       <TextField label="New password" type="password" value={next} onChange={(e) => setNext(e.target.value)} autoComplete="new-password" required wrong={tried ? wrong : null} hint="At least 10 characters." />
       <TextField label="New password again" type="password" value={again} onChange={(e) => setAgain(e.target.value)} autoComplete="new-password" required wrong={tried && !wrong ? differs : null} />
       <Notice>Everywhere else you are signed out, and your access tokens end.</Notice>
-      {change.error && <Failure error={change.error} />}
-      <div className={ui["answers"]}>
-        <Button onClick={done}>Cancel</Button>
-        <Button type="submit" look="primary" busy={change.isPending}>Change it</Button>
-      </div>
+      <Answers change={change} done={done} />
     </form>
   );
 }

@@ -1,7 +1,9 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { ChevronDown, Download, Hammer, ScrollText, X } from "lucide-react";
 import { type FormEvent, useState } from "react";
-import { type Schemas, api, got } from "../../api/client";
+import { type Job, type Schemas, api, got } from "../../api/client";
+import { jobsKey, useJobs } from "../../api/events";
+import { isOpen } from "../../api/fold";
 import { Badge, Button, Card, Failure, Skeleton, Spinner, TextField, type Tone, ui } from "../../ui";
 import { toastError } from "../../ui/toast";
 import { moment } from "../account";
@@ -9,32 +11,25 @@ import css from "./admin.module.css";
 import { bytesText, percent, stageText } from "./figures";
 import { useHost } from "./Host";
 
-type Job = Schemas["Job"];
-
 export function Images() {
   const cache = useQueryClient();
   const host = useHost();
   const sources = useQuery({ queryKey: ["sources"], queryFn: () => got(api.GET("/api/sources")) });
-  const jobs = useQuery({
-    queryKey: ["jobs"],
-    queryFn: async () => {
-      const before = cache.getQueryData<Job[]>(["jobs"]);
-      const now = await got(api.GET("/api/admin/jobs"));
-      // What has ended may have brought something.
-      if (before?.some((b) => open(b) && now.some((n) => n.id === b.id && !open(n)))) for (const key of ["host", "sources", "kernels"]) void cache.invalidateQueries({ queryKey: [key] });
-      return now;
-    },
-    refetchInterval: (q) => (q.state.data?.some(open) ? 1000 : 10_000),
+  // What has ended may have brought something.
+  const jobs = useJobs(() => {
+    for (const key of ["host", "sources", "kernels"]) void cache.invalidateQueries({ queryKey: [key] });
   });
+  const again = () => cache.invalidateQueries({ queryKey: jobsKey });
   const start = useMutation({
     mutationFn: (body: Schemas["CreateJob"]) => got(api.POST("/api/admin/jobs", { body })),
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["jobs"] }),
+    // Not the reply: the job may have ended before it came.
+    onSuccess: again,
     onError: toastError,
   });
   const list = jobs.data ?? [];
-  const busy = (kind: string, name: string) => list.some((j) => open(j) && j.kind === kind && j.name === name);
+  const busy = (kind: string, name: string) => list.some((j) => isOpen(j) && j.kind === kind && j.name === name);
   const images = host.data?.images ?? [];
-  const unbuilt = (sources.data ?? []).filter((s) => !images.some((i) => i.name === s.name));
+  const unbuilt = (sources.data ?? []).filter((s) => s.recipe && !images.some((i) => i.name === s.name));
   return (
     <div className={css["stack"]}>
       <Card title="Builds and pulls" flush>
@@ -49,12 +44,13 @@ export function Images() {
           {host.isPending && <div className={ui["cardBody"]}><Skeleton height={180} /></div>}
           <ul className={css["things"]} aria-label="Images">
             {images.map((i) => {
-              const official = (sources.data ?? []).some((s) => s.name === i.name);
+              const source = sources.data?.find((s) => s.name === i.name);
+              const pulled = source?.from === "pulled";
               return (
                 <li key={i.name}>
-                  <div><b>{i.name}</b><p className={ui["hint"]}>{bytesText(i.sizeBytes)} · <time dateTime={i.storedAt}>{moment(i.storedAt)}</time></p></div>
+                  <div><b>{i.name}</b>{pulled && <> <Badge>pulled</Badge></>}<p className={ui["hint"]}>{bytesText(i.sizeBytes)} · <time dateTime={i.storedAt}>{moment(i.storedAt)}</time></p></div>
                   {i.name.startsWith("oci://") && <Button size="small" busy={busy("pull", i.name)} onClick={() => start.mutate({ kind: "pull", name: i.name })} aria-label={`Pull ${i.name} again`}><Download size={15} aria-hidden /> Again</Button>}
-                  {official && <Button size="small" busy={busy("build", i.name)} onClick={() => start.mutate({ kind: "build", name: i.name })} aria-label={`Build ${i.name} again if it has changed`}><Hammer size={15} aria-hidden /> Build</Button>}
+                  {source?.recipe && <Button size="small" busy={busy("build", i.name)} onClick={() => start.mutate({ kind: "build", name: i.name })} aria-label={pulled ? `Build ${i.name} in place of the one that was pulled` : `Build ${i.name} again if it has changed`}><Hammer size={15} aria-hidden /> Build</Button>}
                 </li>
               );
             })}
@@ -83,8 +79,6 @@ export function Images() {
     </div>
   );
 }
-
-const open = (j: Job) => j.state === "waiting" || j.state === "running";
 
 function Pull({ start, busy }: { start: (job: Schemas["CreateJob"]) => void; busy: boolean }) {
   const [name, setName] = useState("oci://");
@@ -116,7 +110,7 @@ function JobRow({ job: j }: { job: Job }) {
   const [shown, setShown] = useState(false);
   const name = `${verbs[j.kind] ?? j.kind} ${j.name}`;
   const lines = j.lines ?? [];
-  const cancel = () => void got(api.DELETE("/api/admin/jobs/{job}", { params: { path: { job: j.id } } })).then(() => cache.invalidateQueries({ queryKey: ["jobs"] }), toastError);
+  const cancel = () => void got(api.DELETE("/api/admin/jobs/{job}", { params: { path: { job: j.id } } })).then(() => cache.invalidateQueries({ queryKey: jobsKey }), toastError);
   const part = j.total > 0 ? Math.min(1, j.done / j.total) : 0;
   const doing = j.state === "running" && [stageText(j.stage), j.total > 0 && `${bytesText(j.done)} of ${bytesText(j.total)}`].filter(Boolean).join(" ");
   return (
@@ -131,7 +125,7 @@ function JobRow({ job: j }: { job: Job }) {
           </p>
         </div>
         {lines.length > 0 && <Button look="ghost" size="small" aria-expanded={shown} onClick={() => setShown(!shown)}><ScrollText size={15} aria-hidden /> Output<span className="sr-only"> of {name}</span> <ChevronDown size={15} aria-hidden /></Button>}
-        {open(j) && <Button size="small" look="danger" disabled={j.stage === "cancelling"} onClick={cancel} aria-label={`Cancel ${name}`}><X size={15} aria-hidden /> Cancel</Button>}
+        {isOpen(j) && <Button size="small" look="danger" disabled={j.stage === "cancelling"} onClick={cancel} aria-label={`Cancel ${name}`}><X size={15} aria-hidden /> Cancel</Button>}
       </div>
       {j.state === "running" && j.total > 0 && <div className={css["bar"]} role="progressbar" aria-label={name} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(part * 100)} aria-valuetext={percent(part)}><div style={{ width: `${part * 100}%` }} /></div>}
       {j.error && <p className={ui["wrong"]}>{j.error}</p>}

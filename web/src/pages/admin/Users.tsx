@@ -101,6 +101,7 @@ function Row({ account: a, plans, show }: { account: Account; plans: Schemas["Na
     <tr>
       <td>
         <b>{a.name}</b>{a.id !== a.name && <span className={ui["hint"]}> ({a.id})</span>}
+        {(a.displayName || a.email) && <div className={ui["hint"]}>{[a.displayName, a.email].filter(Boolean).join(" · ")}</div>}
         <div className={ui["chips"]}>
           {own && <Badge>you</Badge>}
           {admin && <Badge tone="accent">administrator</Badge>}
