@@ -33,12 +33,38 @@ export const test = base.extend<{ watched: Watched; page: Page }>({
       if (m.type() === "error" && !/^(Failed to load resource|WebSocket connection to .* failed)/.test(m.text()) && !watched.allowed.some((a) => a.test(m.text()))) wrong.push(`console: ${m.text()}`);
     });
     page.on("pageerror", (e) => wrong.push(`thrown: ${e.message}`));
+    if (late > 0) await delay(page);
     await use(page);
     // Who did not answer: labd, or a browser that did not even ask?
     if (story.status !== story.expectedStatus) console.log(`asked, and not answered: ${[...asked].map((r) => r.url()).join(" ") || "nothing"}`);
     expect(wrong).toEqual([]);
   },
 });
+
+// Up to how many milliseconds replies, and news of plays and jobs, are late on
+// purpose: each comes before and after the other then.
+const late = Number(process.env["LAB_PAGE_LATE"] ?? 0);
+
+async function delay(page: Page) {
+  const some = () => new Promise((resolve) => setTimeout(resolve, Math.random() * late));
+  await page.route("**/api/**", async (route) => {
+    // Playwright's replies know nothing of origins: an application's frame gets its own.
+    if (route.request().isNavigationRequest() || route.request().frame() !== page.mainFrame()) return route.fallback();
+    try {
+      const response = await route.fetch({ maxRedirects: 0 });
+      await some();
+      await route.fulfill({ response });
+    } catch {
+      await route.abort().catch(() => {}); // labd, or the page, is gone
+    }
+  });
+  await page.routeWebSocket(/\/conns\//, (ws) => {
+    let before: Promise<unknown> = Promise.resolve();
+    ws.connectToServer().onMessage((message) => {
+      before = before.then(some).then(() => ws.send(message), () => {});
+    });
+  });
+}
 
 /** Runs labctl, labd or starts and stops a labd: test/page_test.go's control. */
 export async function control(what: string, ...args: string[]): Promise<string> {
