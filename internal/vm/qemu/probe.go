@@ -219,6 +219,7 @@ func (p Prober) bootOne(ctx context.Context, cpu string) (v Verdict, early bool,
 	// its growth.
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
+	var ended *vm.Event
 	for {
 		console, err := vm.ReadConsole(dir)
 		if err != nil {
@@ -227,12 +228,15 @@ func (p Prober) bootOne(ctx context.Context, cpu string) (v Verdict, early bool,
 		if bytes.Contains(console, []byte(p.Marker)) {
 			return Verdict{KVM: true, Known: true, CPU: cpu, Detail: "a guest booted"}, false, nil
 		}
+		if ended != nil {
+			log, _ := os.ReadFile(filepath.Join(dir, launch.LogFile))
+			return Verdict{Known: true, Detail: "QEMU ended: " + vm.Tail(append(log, ended.Detail...), 3)}, true, nil
+		}
 		select {
 		case <-look.C:
 		case event := <-m.Events():
 			if event.Kind == vm.Exited {
-				log, _ := os.ReadFile(filepath.Join(dir, launch.LogFile))
-				return Verdict{Known: true, Detail: "QEMU ended: " + vm.Tail(append(log, event.Detail...), 3)}, true, nil
+				ended = &event // a guest may give its sign and end between two looks
 			}
 		case <-limited.Done():
 			if ctx.Err() != nil {
