@@ -508,8 +508,8 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	known := []string{"networks", "machines", "cpuCount", "startupFiles"}
-	for text, want := range map[string]string{"network": "networks", "machnies": "machines", "cpu": "cpuCount", "startupfiles": "startupFiles", "zebra": "", "q": ""} {
+	known := []string{"networks", "machines", "cpuCount", "startupFiles", "tabs", "initTasks", "ramSize"}
+	for text, want := range map[string]string{"network": "networks", "machnies": "machines", "cpu": "cpuCount", "startupfiles": "startupFiles", "tasks": "initTasks", "tab": "tabs", "size": "ramSize", "zebra": "", "q": ""} {
 		if got := nearest(text, known); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}

@@ -56,15 +56,16 @@ func nearest(key string, known []string) string {
 			best, bestDistance = name, d
 		}
 	}
-	if best != "" || len(key) < 3 {
+	if best != "" && bestDistance < 2 || len(key) < 3 {
 		return best
 	}
+	// tasks is initTasks rather than tabs.
 	for _, name := range known {
-		if l := strings.ToLower(name); strings.HasPrefix(l, lower) || strings.HasPrefix(lower, l) {
+		if l := strings.ToLower(name); strings.HasPrefix(l, lower) || strings.HasPrefix(lower, l) || strings.HasSuffix(l, lower) {
 			return name
 		}
 	}
-	return ""
+	return best
 }
 
 // distance is the number of bytes to insert, delete or replace.
