@@ -165,7 +165,8 @@ func (id *identity) sshHints() error {
 // upSlice is a marker: systemd makes a cgroup for it, and starts nothing. It is
 // reached when a task finds what an author expects of a machine that is up:
 // drives mounted, /tmp emptied, modules loaded and kernel variables set as the
-// image and startup files want them, D-Bus and the image's own sockets there.
+// image and startup files want them, D-Bus and the image's own sockets there, and
+// drives that are not mounted where /dev/disk names them.
 // The agent looks for the cgroup. It is reached before sysinit.target, which
 // waits for all devices to be named (see idleHints), and never later.
 const upSlice = `[Unit]
@@ -175,6 +176,12 @@ Conflicts=shutdown.target
 Before=shutdown.target
 After=local-fs.target systemd-sysusers.service systemd-tmpfiles-setup.service
 After=systemd-modules-load.service systemd-sysctl.service dbus.socket`
+
+// named lets tasks wait until udev has named all devices: those of drives that
+// are not mounted are for them, by what /dev/disk calls them.
+const named = `
+Wants=systemd-udev-settle.service
+After=systemd-udev-settle.service`
 
 // seatsLine makes the folder by which PAM knows that logind runs. logind makes
 // it itself; systemd-tmpfiles makes it earlier, and from then on every login
@@ -187,6 +194,9 @@ func (id *identity) upHints() error {
 	unit := upSlice
 	if len(id.tree.list("/etc/systemd/system/sockets.target.wants")) > 0 {
 		unit += " sockets.target"
+	}
+	if id.config.Unmounted {
+		unit += named
 	}
 	errs := []error{
 		id.tree.write("/run/systemd/system/"+wire.UpSlice, []byte(unit+"\n"), rootFile),

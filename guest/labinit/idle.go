@@ -40,10 +40,12 @@ func (id *identity) idleHints() error {
 	if id.mountsOurs() {
 		// It applies what fstab says of the root, and fstab says nothing.
 		hint("systemd-remount-fs.service", notAtBoot)
-		// Our drives are mounted, so nothing that tasks wait for waits for
-		// devices, which are all there and get their names later.
-		hint("systemd-udevd.service", afterUp)
-		hint("systemd-udev-trigger.service", afterUp)
+		if !id.config.Unmounted {
+			// Our drives are mounted, so nothing that tasks wait for waits for
+			// devices, which are all there and get their names later.
+			hint("systemd-udevd.service", afterUp)
+			hint("systemd-udev-trigger.service", afterUp)
+		}
 	}
 	return errors.Join(errs...)
 }

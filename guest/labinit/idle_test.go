@@ -17,22 +17,24 @@ func TestBootIsSpared(t *testing.T) {
 		trigger = "systemd-udev-trigger.service"
 	)
 	for name, tc := range map[string]struct {
-		files map[string]string
-		later []string
+		files     map[string]string
+		later     []string
+		unmounted bool
 	}{
 		"the official image": {map[string]string{"/etc/fstab": "# Filled in when the machine starts.\n", "/etc/modules-load.d/modules.conf": "# one a line\n\n"},
-			[]string{modules, remount, trigger, udev}},
-		"our drives":        {map[string]string{"/etc/fstab": blockBegin + "\n/dev/vdb /data xfs defaults,nofail 0 0\n" + blockEnd + "\n"}, []string{modules, remount, trigger, udev}},
-		"modules":           {map[string]string{"/usr/lib/modules-load.d/k8s.conf": "; for bridges\nbr_netfilter\n"}, []string{remount, trigger, udev}},
-		"theirs in fstab":   {map[string]string{"/etc/fstab": "/dev/vda / ext4 noatime 0 1\n"}, []string{modules}},
-		"encrypted drives":  {map[string]string{"/etc/crypttab": ""}, []string{modules}},
-		"a unit of a mount": {map[string]string{"/etc/systemd/system/data.mount": "[Mount]\nWhat=/dev/disk/by-label/data\n"}, []string{modules}},
+			[]string{modules, remount, trigger, udev}, false},
+		"our drives":        {map[string]string{"/etc/fstab": blockBegin + "\n/dev/vdb /data xfs defaults,nofail 0 0\n" + blockEnd + "\n"}, []string{modules, remount, trigger, udev}, false},
+		"modules":           {map[string]string{"/usr/lib/modules-load.d/k8s.conf": "; for bridges\nbr_netfilter\n"}, []string{remount, trigger, udev}, false},
+		"theirs in fstab":   {map[string]string{"/etc/fstab": "/dev/vda / ext4 noatime 0 1\n"}, []string{modules}, false},
+		"encrypted drives":  {map[string]string{"/etc/crypttab": ""}, []string{modules}, false},
+		"a unit of a mount": {map[string]string{"/etc/systemd/system/data.mount": "[Mount]\nWhat=/dev/disk/by-label/data\n"}, []string{modules}, false},
+		"drives for tasks":  {map[string]string{"/etc/fstab": ""}, []string{modules, remount}, true},
 	} {
 		files := debian(t)
 		delete(files, "/etc/fstab")
 		maps.Copy(files, tc.files)
 		root := image(t, files)
-		if err := (&identity{tree: root}).idleHints(); err != nil {
+		if err := (&identity{tree: root, config: wire.Config{Unmounted: tc.unmounted}}).idleHints(); err != nil {
 			t.Fatal(err)
 		}
 		var later []string

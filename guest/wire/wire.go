@@ -57,6 +57,9 @@ type Config struct {
 	Root      Mount  `json:"root"`
 	// Mounts are the other mounted drives; each gets a line in fstab.
 	Mounts []Mount `json:"mounts,omitempty"`
+	// Unmounted tells that there are drives besides these: who wants one asks
+	// udev which it is.
+	Unmounted bool `json:"unmounted,omitempty"`
 	// Grow are the devices of writable drives with an image that are not
 	// mounted: their filesystem is made as large as the drive.
 	Grow       []string    `json:"grow,omitempty"`

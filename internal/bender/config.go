@@ -23,6 +23,7 @@ func machineConfig(p *plan.Plan, s *Secrets, i int) wire.Config {
 		mount := wire.Mount{Device: d.Device, Path: d.Mount, Filesystem: d.Filesystem, ReadOnly: d.ReadOnly}
 		switch d.Mount {
 		case "":
+			c.Unmounted = true
 			if d.Source != "" && !d.ReadOnly {
 				c.Grow = append(c.Grow, d.Device)
 			}

@@ -29,7 +29,7 @@ func TestMachineConfig(t *testing.T) {
 	s := &Secrets{HostKeys: []string{"H1", "H2"}, HostPublicKeys: []string{"P1", "P2"}, UserKey: "KEY", UserPublicKey: "PUB", AuthorizedKeys: []string{"ADMIN"}}
 
 	c := machineConfig(p, s, 0)
-	if c.Root.Device != "/dev/vda" || !c.Root.ReadOnly || len(c.Mounts) != 2 || !slices.Equal(c.Grow, []string{"/dev/vde"}) {
+	if c.Root.Device != "/dev/vda" || !c.Root.ReadOnly || len(c.Mounts) != 2 || !c.Unmounted || !slices.Equal(c.Grow, []string{"/dev/vde"}) {
 		t.Errorf("drives are %+v, %+v, %+v", c.Root, c.Mounts, c.Grow)
 	}
 	if got, want := filesystems(p.Machines[0]), []string{"overlay", "xfs"}; !slices.Equal(got, want) {
@@ -45,6 +45,9 @@ func TestMachineConfig(t *testing.T) {
 	}
 
 	c = machineConfig(p, s, 1)
+	if c.Unmounted {
+		t.Error("a machine without drives has one that is not mounted")
+	}
 	if !c.NoSSH || c.SSHUserKey != "" || len(c.Users[0].AuthorizedKeys) != 0 {
 		t.Errorf("a machine without SSH has keys: %+v", c)
 	}
