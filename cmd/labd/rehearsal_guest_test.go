@@ -280,6 +280,7 @@ func (g *guest) serveConn(c net.Conn, config *ssh.ServerConfig) {
 func (g *guest) serveSession(channel ssh.Channel, requests <-chan *ssh.Request, user string) {
 	var size *pty.Winsize
 	var terminal *os.File
+	defer func() { _ = terminal.Close() }() // not before: its size may be asked for after its program's end
 	for req := range requests {
 		ok := true
 		switch req.Type {
@@ -360,7 +361,6 @@ func (g *guest) run(channel ssh.Channel, argv []string, user string, size *pty.W
 		go func() {
 			_, _ = io.Copy(channel, terminal)
 			ended(cmd.Wait())
-			_ = terminal.Close()
 		}()
 		return terminal
 	}
