@@ -38,18 +38,28 @@ test("attempts are quick first, and patient later", () => {
 });
 
 describe("latest", () => {
-  const at = (state: string, at: string, version: number) => ({
-    ...play, status: { factoryId: "", machines: [], stateEvents: [{ state, at }] }, tasks: { a: { ...play.tasks["a"]!, version } },
+  const of = (version: number, ...states: string[]) => ({
+    ...play,
+    status: { factoryId: "", machines: [], stateEvents: states.map((s) => ({ state: s.split(" ")[0], at: s.split(" ")[1] })) },
+    tasks: { a: { ...play.tasks["a"]!, version } },
   }) as unknown as Play;
+  const shown = (p: Play) => [stateOf(p), p.tasks["a"]?.version];
   test("keeps what was heard after labd replied", () => {
-    const kept = latest(at("RUNNING", "2026-01-01T00:00:02.000Z", 4), { ...at("STARTING", "2026-01-01T00:00:01.000Z", 3), title: "new" });
-    expect([kept.title, stateOf(kept), kept.tasks["a"]?.version]).toEqual(["new", "RUNNING", 4]);
+    const kept = latest(of(4, "CREATED 1", "STARTING 2", "RUNNING 3"), { ...of(3, "CREATED 1", "STARTING 2"), title: "new" });
+    expect([kept.title, ...shown(kept)]).toEqual(["new", "RUNNING", 4]);
   });
-  test("takes what labd replied after that, and what is of another play", () => {
-    expect(stateOf(latest(at("RUNNING", "2026-01-01T00:00:01.000Z", 3), at("STOPPED", "2026-01-01T00:00:01.001Z", 4)))).toBe("STOPPED");
+  test("takes what labd replied after that", () => {
+    const known = of(3, "CREATED 1", "RUNNING 3");
+    expect(shown(latest(known, of(4, "CREATED 1", "RUNNING 3", "STOPPED 4")))).toEqual(["STOPPED", 4]);
+    // Histories are cut at their beginning, and clocks are set back.
+    expect(shown(latest(known, of(4, "RUNNING 3", "STOPPED 2")))).toEqual(["STOPPED", 4]);
+    expect(shown(latest(known, of(3, "DESTROYED 0")))).toEqual(["DESTROYED", 3]);
+  });
+  test("takes what is of another play, and what is the first", () => {
     const other = { ...play, id: "f".repeat(24) };
-    expect(latest(at("RUNNING", "2026-01-01T00:00:01.000Z", 9), other)).toBe(other);
+    expect(latest(of(9, "RUNNING 3"), other)).toBe(other);
     expect(latest(undefined, play)).toBe(play);
+    expect(shown(latest(of(3, "RUNNING 3"), { ...of(3), status: null } as Play))).toEqual(["", 3]);
   });
 });
 

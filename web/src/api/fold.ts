@@ -18,9 +18,10 @@ export function merge(play: Play, message: Message): Play {
 /** A play as labd replied, but for what is known to have happened since. */
 export function latest(known: Play | undefined, play: Play): Play {
   if (!known || known.id !== play.id) return play;
-  const at = (p: Play) => p.status?.stateEvents?.at(-1)?.at ?? "";
+  const last = play.status?.stateEvents?.at(-1);
+  const older = known.status?.stateEvents?.slice(0, -1).some((e) => e.at === last?.at && e.state === last.state);
   const tasks = Object.entries(play.tasks ?? {}).map(([name, task]) => [name, newer(known.tasks?.[name], task)] as const);
-  return { ...play, status: at(known) > at(play) ? known.status : play.status, tasks: Object.fromEntries(tasks) };
+  return { ...play, status: older ? known.status : play.status, tasks: Object.fromEntries(tasks) };
 }
 
 /** Of two forms of a task, the later; its version rises with every change. */
