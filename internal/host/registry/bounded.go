@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -64,6 +65,8 @@ type bounded struct {
 	// used may be more than there is, after uploads that were written and
 	// deleted at once; never less.
 	used atomic.Int64
+	// asked is for how much the file system has room, as it said last.
+	asked atomic.Int64
 	// removing keeps two requests from giving back the room of one file.
 	removing sync.Mutex
 }
@@ -75,8 +78,14 @@ func newBounded(opts Options) (*bounded, error) {
 	}
 	used, err := cost(opts.Dir)
 	b.used.Store(used)
+	b.ask(used)
 	return b, err
 }
+
+// ask has the file system asked for room once more than used has grown to the
+// next multiple of roomEvery: by all that write then, for a refusal of one of
+// them must not let the others through.
+func (b *bounded) ask(used int64) { b.asked.Store((used/roomEvery + 1) * roomEvery) }
 
 // cost is what a file or folder counts, zero if it is not there.
 func cost(path string) (sum int64, err error) {
@@ -111,9 +120,11 @@ func (b *bounded) take(ctx context.Context, n int64) error {
 	var full *fullError
 	if used > b.limit {
 		full = &fullError{limit: b.limit}
-	} else if b.room != nil && used/roomEvery != (used-n)/roomEvery {
+	} else if b.room != nil && used >= b.asked.Load() {
 		if err := b.room(ctx, roomEvery); err != nil {
 			full = &fullError{cause: err}
+		} else {
+			b.ask(used)
 		}
 	}
 	if full == nil {
@@ -143,9 +154,20 @@ func (b *bounded) failed(ctx context.Context, err error) error {
 	return err
 }
 
+// ofUpload tells whether a file notes how far an upload has come. The library
+// writes it after its answer, so that nobody would hear of a refusal; the next
+// bytes of the upload are refused instead.
+func ofUpload(path string) bool {
+	_, upload, found := strings.Cut(path, "/_uploads/") // no repository has such a name
+	parts := strings.Split(upload, "/")
+	return found && len(parts) == 4 && parts[1] == "hashstates"
+}
+
 func (b *bounded) PutContent(ctx context.Context, path string, content []byte) error {
 	n := perFile + int64(len(content))
-	if err := b.take(ctx, n); err != nil {
+	if ofUpload(path) {
+		b.used.Add(n)
+	} else if err := b.take(ctx, n); err != nil {
 		return err
 	}
 	old := b.cost(path)
@@ -163,7 +185,7 @@ func (b *bounded) Delete(ctx context.Context, path string) error {
 	old := b.cost(path)
 	err := b.StorageDriver.Delete(ctx, path)
 	if err == nil {
-		b.used.Add(-old)
+		b.ask(b.used.Add(-old)) // others may take the room
 	}
 	return err
 }
@@ -240,7 +262,7 @@ func (w *writer) Cancel(ctx context.Context) error {
 	size := w.Size()
 	err := w.FileWriter.Cancel(ctx)
 	if err == nil {
-		w.files.used.Add(-perFile - size)
+		w.files.ask(w.files.used.Add(-perFile - size))
 	}
 	return err
 }

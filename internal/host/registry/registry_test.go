@@ -336,6 +336,56 @@ func TestPoolWithoutRoom(t *testing.T) {
 	}
 }
 
+// Who writes while another is refused is refused, too.
+func TestRoomIsAskedForByAll(t *testing.T) {
+	asked := 0
+	var b *bounded
+	b, err := newBounded(Options{Dir: t.TempDir(), Limit: 1 << 40, Room: func(ctx context.Context, _ int64) error {
+		if asked++; asked == 1 {
+			if b.take(ctx, roomEvery/2) == nil {
+				t.Error("a second one was let through")
+			}
+		}
+		return errors.New("no room")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		bytes int64
+		taken bool
+	}{{roomEvery - 1, true}, {1, false}, {roomEvery, false}} {
+		if err := b.take(t.Context(), c.bytes); (err == nil) != c.taken {
+			t.Errorf("%d bytes: %v", c.bytes, err)
+		}
+	}
+	if used := b.used.Load(); used != roomEvery-1 || asked != 3 {
+		t.Errorf("%d bytes are counted, room was asked for %d times", used, asked)
+	}
+}
+
+// What is noted of an upload after its answer is counted, and never refused.
+func TestNotesOfUploads(t *testing.T) {
+	b, err := newBounded(Options{Dir: t.TempDir(), Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, taken := range map[string]bool{
+		"/docker/registry/v2/repositories/app/_uploads/1/hashstates/sha256/7":    true,
+		"/docker/registry/v2/repositories/app/_uploads/1/startedat":              false,
+		"/docker/registry/v2/repositories/x/hashstates/y/_manifests/tags/1/link": false,
+		"/docker/registry/v2/blobs/sha256/ab/abc/data":                           false,
+	} {
+		before := b.used.Load()
+		if err := b.PutContent(t.Context(), path, []byte("abc")); (err == nil) != taken {
+			t.Errorf("%s: %v", path, err)
+		}
+		if counted := b.used.Load() - before; (counted == perFile+3) != taken {
+			t.Errorf("%s counts %d", path, counted)
+		}
+	}
+}
+
 func TestEndsWithRequestsUnderWay(t *testing.T) {
 	r := serve(t, Options{Dir: t.TempDir()})
 	client := &http.Client{Transport: r.transport}
