@@ -9,6 +9,8 @@ test("the tabs of the manifest, each in its pane", async ({ page }) => {
   const right = page.getByRole("tablist", { name: "Right pane" });
   await expect(left.getByRole("tab")).toHaveText(["One", "Two", "Manual", "Editor", "Cluster"]);
   await expect(right.getByRole("tab")).toHaveText(["Site", "Hostile"]);
+  // Who arrives can type at once.
+  await expect(page.getByRole("region", { name: "Terminal One", exact: true }).getByRole("textbox", { name: "Terminal input" })).toBeFocused();
   await (await terminal(page, "One")).run("echo Hello from $(hostname)", "Hello from one");
   await expect(page.frameLocator('iframe[title="Site"]').getByRole("heading", { name: "The site of one" })).toBeVisible();
   await screens(page, "play");

@@ -49,8 +49,9 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
   const [searching, setSearching] = useState(0);
   const [state, setState] = useState<LinkState>({ kind: "connecting" });
   const theme = useShownTheme();
-  const latest = useRef({ open, onLink });
-  latest.current = { open, onLink };
+  const takes = shown && focus;
+  const latest = useRef({ open, onLink, takes });
+  latest.current = { open, onLink, takes };
 
   useEffect(() => {
     const holder = box.current!;
@@ -87,6 +88,8 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
       t.open(holder);
       fitter.fit();
       l.start({ rows: t.rows, cols: t.cols });
+      // Only now it can; not from who has begun to write elsewhere meanwhile.
+      if (latest.current.takes && !document.activeElement?.matches("input, textarea, iframe")) t.focus();
     };
     // The width of characters is that of the font that is there when it opens.
     void Promise.race([document.fonts.load(`14px ${font}`), new Promise((r) => setTimeout(r, 1000))]).then(begin, begin);
@@ -112,8 +115,8 @@ export function Screen({ label, open, shown, focus, up = true, restart, onLink }
     if (up && refused) link.current?.again();
   }, [up]); // only when it changes: a refusal for another reason stays one
   useEffect(() => {
-    if (shown && focus) term.current?.focus();
-  }, [shown, focus]);
+    if (takes) term.current?.focus();
+  }, [takes]);
 
   return (
     <div className={css["screen"]} role="region" aria-label={label} data-state={state.kind}>
